@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dmaudit provider interface, ABI version 1.
+ *
+ * A *provider* is a DMA allocator and mapping layer under audit. It fills one `struct dmaudit_provider` with function
+ * pointers; a shared object exports it as
+ *
+ *     const struct dmaudit_provider *dmaudit_provider(void);
+ *
+ * Only `open`, `close` and one facet are required. A facet is a family of calls (coherent, streaming, pool); a facet
+ * that is not implemented is a null pointer, and so is any single call inside a facet.
+ *
+ * What a provider gets: one `struct dmaudit_platform`, valid from `open` until `close`. It describes the memory, the
+ * devices and the cache of one simulated machine and offers the calls a kernel would offer: cache maintenance, uncached
+ * pages, metadata memory, locks. All memory that a device may see comes from `platform->arenas`; the rest of RAM belongs
+ * to the provider's clients.
+ *
+ * What a provider owes: every call returns a `DMAUDIT_*` code and never aborts, throws or longjmps across this boundary.
+ * On failure nothing has changed. Sizes and lengths are bytes, `order` is the base-2 logarithm of pages, `pgoff` and
+ * `pages` are pages. A device address of 0 is valid; only all ones is not an address.
+ *
+ * Promises (`DMAUDIT_PROMISES_*`) say what callers may rely on. Each promise is tested; what is not promised is never
+ * reported as missing.
+ *
+ * Threads: the auditor and the fuzzer call a provider from one thread. A provider that sets
+ * DMAUDIT_PROMISES_THREAD_SAFETY is also called from several threads at once (with a platform that allows it).
+ *
+ * Growth: every struct begins with `struct_size`, set by the side that fills it; readers must not look beyond it. New
+ * members are appended, bits and codes are never reused.
+ */
+#ifndef DMAUDIT_PROVIDER_H
+#define DMAUDIT_PROVIDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DMAUDIT_ABI 1u
+
+/* Not an address; what Linux calls DMA_MAPPING_ERROR. Zero is a valid address. */
+#define DMAUDIT_NO_ADDRESS UINT64_MAX
+
+/* ---- Result codes ------------------------------------------------------------------------------------------------ */
+enum dmaudit_result {
+    DMAUDIT_OK = 0,
+    DMAUDIT_EINVAL = 1, /* malformed argument: bad layout (alignment no power of two), bad direction, wrapping length */
+    DMAUDIT_ENOMEM = 2, /* no memory, no pool room, no bounce slot (DmaError::NoMemory, -ENOMEM) */
+    DMAUDIT_EMASK = 3,  /* the only addresses left are beyond the limit (DmaError::DmaMaskNotMatch) */
+    DMAUDIT_EALIGN = 4, /* the alignment cannot be had (DmaError::AlignMismatch) */
+    DMAUDIT_ENULL = 5,  /* null pointer (DmaError::NullPointer) */
+    DMAUDIT_EZERO = 6,  /* zero bytes (DmaError::ZeroSizedBuffer) */
+    DMAUDIT_EBUSY = 7,  /* the device has a pool already; the page is in use */
+    DMAUDIT_ENXIO = 8,  /* window outside the block (dma_mmap_from_dev_coherent) */
+    DMAUDIT_ENODEV = 9, /* no such device */
+    DMAUDIT_ENOSYS = 10, /* call not implemented */
+    DMAUDIT_EFAULT = 11, /* illegal call detected (double free, foreign handle, ...), nothing changed */
+    DMAUDIT_EIO = 12     /* anything else */
+};
+
+/* Directions, with the numbers of Linux' enum dma_data_direction. */
+enum dmaudit_direction {
+    DMAUDIT_BIDIRECTIONAL = 0,
+    DMAUDIT_TO_DEVICE = 1,
+    DMAUDIT_FROM_DEVICE = 2,
+    DMAUDIT_DIRECTION_NONE = 3 /* never legal in a call */
+};
+
+/* Phase of a sync. */
+enum dmaudit_phase {
+    DMAUDIT_FOR_DEVICE = 0, /* dma_sync_single_for_device, DmaOp::confirm_write */
+    DMAUDIT_FOR_CPU = 1     /* dma_sync_single_for_cpu, DmaOp::prepare_read */
+};
+
+/* Cache operations of the streaming facet (DmaOp::flush, invalidate, flush_invalidate). */
+enum dmaudit_cache_op { DMAUDIT_FLUSH = 1, DMAUDIT_INVALIDATE = 2, DMAUDIT_FLUSH_INVALIDATE = 3 };
+
+/* Attributes, with the numbers of Linux' DMA_ATTR_*. */
+#define DMAUDIT_ATTR_NO_KERNEL_MAPPING (1u << 4)
+#define DMAUDIT_ATTR_SKIP_CPU_SYNC (1u << 5)
+
+/* Request flags. */
+#define DMAUDIT_ZERO (1u << 0) /* the block must read zero, from the CPU and from the device (__GFP_ZERO) */
+
+/* ---- What is asked for and what is given ------------------------------------------------------------------------- */
+
+/* The constraints of an allocation or a mapping. */
+struct dmaudit_request {
+    uint32_t struct_size;
+    uint32_t device;   /* index into platform->devices */
+    uint64_t size;     /* bytes; 0 must be refused */
+    uint64_t align;    /* of the device address, a power of two; 0 or 1: none asked for */
+    uint64_t limit;    /* last device address allowed (inclusive); 0: only the device's own limit counts */
+    uint64_t boundary; /* a power of two that the device range must not cross; 0: none */
+    uint32_t flags;    /* DMAUDIT_ZERO */
+    uint32_t attrs;    /* DMAUDIT_ATTR_* */
+};
+
+/* An allocated block. The provider fills it; the same values come back with free. */
+struct dmaudit_block {
+    uint32_t struct_size;
+    uint32_t device;
+    void *cpu;           /* address through platform->banks */
+    uint64_t bus;        /* device address of the first byte */
+    uint64_t size;       /* bytes asked for */
+    uint64_t granted;    /* bytes really reserved, >= size */
+    uint32_t flags;
+    uint32_t attrs;
+    uintptr_t cookie[2]; /* the provider's own; callers pass it back unread */
+};
+
+/* A streaming mapping of `size` bytes at `cpu`. `bus` may lead to a bounce buffer instead. */
+struct dmaudit_mapping {
+    uint32_t struct_size;
+    uint32_t device;
+    void *cpu;          /* the caller's buffer */
+    uint64_t bus;       /* device address of the first byte */
+    uint64_t size;      /* bytes */
+    uint32_t direction; /* enum dmaudit_direction */
+    uint32_t attrs;
+    uintptr_t cookie[2];
+};
+
+/* A user-space window onto a block: what remap_pfn_range would have mapped. */
+struct dmaudit_window {
+    uint32_t struct_size;
+    uint32_t reserved;
+    uint64_t phys; /* physical address of the first byte, page aligned */
+    uint64_t size; /* bytes, whole pages */
+};
+
+/* ---- The machine, as a provider sees it -------------------------------------------------------------------------- */
+
+/* A physical range. */
+struct dmaudit_range {
+    uint64_t phys;
+    uint64_t size; /* bytes */
+};
+
+/* A bank of RAM and where the CPU sees it. */
+struct dmaudit_bank {
+    uint64_t phys;
+    uint64_t size; /* bytes, whole pages */
+    void *cpu;
+};
+
+/* A bus-mastering device. Device address = physical address + bus_offset (modulo 2^64). */
+struct dmaudit_device {
+    uint32_t struct_size;
+    uint32_t coherent; /* 1: its accesses snoop the CPU cache */
+    uint64_t limit;    /* last device address it can drive (inclusive) */
+    uint64_t bus_offset;
+};
+
+/* Everything a provider may ask of the machine. All calls are made with `self` as the first argument. */
+struct dmaudit_platform {
+    uint32_t abi;         /* DMAUDIT_ABI */
+    uint32_t struct_size;
+    void *self;
+    uint64_t page;        /* bytes: 4096, 16384 or 65536 */
+    uint64_t line;        /* cache line in bytes: a power of two, 16 to 256 */
+    uint32_t n_banks, n_arenas, n_devices, reserved;
+    const struct dmaudit_bank *banks;
+    const struct dmaudit_range *arenas; /* the provider's own RAM, whole pages */
+    const struct dmaudit_device *devices;
+
+    /* Cache maintenance over physical ranges (bytes). Every cache line that the range touches is treated as a whole.
+     * clean writes dirty lines back; invalidate drops lines, dirty or not. */
+    void (*clean)(void *self, uint64_t phys, uint64_t len);
+    void (*invalidate)(void *self, uint64_t phys, uint64_t len);
+
+    /* Make whole pages uncached (on = 1) or cached again (on = 0): what memremap(MEMREMAP_WC), pgprot_dmacoherent or
+     * set_memory_uc do. No line of the pages may be dirty when they become uncached. Returns DMAUDIT_OK, DMAUDIT_EINVAL
+     * (not page aligned, not RAM), DMAUDIT_EBUSY (a client's cached bytes lie in the pages), DMAUDIT_ENOMEM. */
+    int (*set_uncached)(void *self, uint64_t phys, uint64_t len, int on);
+
+    /* Memory for the provider's own records, never seen by a device. meta_alloc may fail (null). */
+    void *(*meta_alloc)(void *self, size_t bytes);
+    void (*meta_free)(void *self, void *p);
+
+    /* A mutex (spinlock) for each lock word; the word starts as zero and belongs to the platform. */
+    void (*lock)(void *self, uint64_t *word);
+    void (*unlock)(void *self, uint64_t *word);
+
+    /* One line of text for the person who reads the report (no newline). */
+    void (*log)(void *self, const char *text);
+};
+
+/* Physical address of a CPU address in RAM, or DMAUDIT_NO_ADDRESS. */
+static inline uint64_t dmaudit_phys_of(const struct dmaudit_platform *p, const void *cpu)
+{
+    for (uint32_t i = 0; i < p->n_banks; i++) {
+        uintptr_t base = (uintptr_t)p->banks[i].cpu, at = (uintptr_t)cpu;
+        if (at >= base && at - base < p->banks[i].size)
+            return p->banks[i].phys + (at - base);
+    }
+    return DMAUDIT_NO_ADDRESS;
+}
+
+/* CPU address of a physical address in RAM, or a null pointer. */
+static inline void *dmaudit_cpu_of(const struct dmaudit_platform *p, uint64_t phys)
+{
+    for (uint32_t i = 0; i < p->n_banks; i++)
+        if (phys >= p->banks[i].phys && phys - p->banks[i].phys < p->banks[i].size)
+            return (unsigned char *)p->banks[i].cpu + (phys - p->banks[i].phys);
+    return NULL;
+}
+
+/* ---- Promises ---------------------------------------------------------------------------------------------------- */
+
+#define DMAUDIT_PROMISES_ALIGNMENT (1ull << 0)   /* request.align is honoured or refused */
+#define DMAUDIT_PROMISES_LIMIT (1ull << 1)       /* request.limit and the device's limit are honoured or refused */
+#define DMAUDIT_PROMISES_BOUNDARY (1ull << 2)    /* request.boundary is honoured or refused */
+#define DMAUDIT_PROMISES_ZEROING (1ull << 3)     /* DMAUDIT_ZERO is honoured; pool blocks always read zero */
+#define DMAUDIT_PROMISES_NATURAL_ALIGNMENT (1ull << 4) /* blocks are aligned to the smallest page order >= size */
+#define DMAUDIT_PROMISES_FIRST_FIT (1ull << 5)   /* a pool allocation fails only if no free aligned 2^order run exists */
+#define DMAUDIT_PROMISES_BOUNCE (1ull << 6)      /* out-of-reach or misaligned buffers are bounced, not refused */
+#define DMAUDIT_PROMISES_EDGE_BOUNCE (1ull << 7) /* and so are buffers that share an edge line, on non-coherent devices */
+#define DMAUDIT_PROMISES_MAP_SYNC (1ull << 8)    /* map and unmap do the cache work (Linux); else only sync does */
+#define DMAUDIT_PROMISES_KEEP_UNWRITTEN (1ull << 9) /* CPU writes not handed over survive a FROM_DEVICE mapping */
+#define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail with DMAUDIT_EFAULT, no effect */
+#define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
+#define DMAUDIT_PROMISES_CLEAN_TAIL (1ull << 12) /* the tail of a block's last page never shows an earlier owner's bytes */
+
+/* Traits: no promises, but things the auditor must know. */
+#define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
+#define DMAUDIT_TRAIT_PROCESS_WIDE (1ull << 33)  /* one instance per process: a case needs a child process */
+#define DMAUDIT_TRAIT_MAY_ABORT (1ull << 34)     /* may abort on illegal calls */
+#define DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC (1ull << 35) /* coherent blocks on non-coherent devices are cached */
+
+/* ---- Facets ------------------------------------------------------------------------------------------------------ */
+
+/* dma_alloc_attrs / dma_free_attrs, DmaOp::alloc_coherent / dealloc_coherent. A device that has a pool is served from
+ * it first. */
+struct dmaudit_coherent {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* Fills *out (struct_size is set by the caller). Errors: EZERO or EINVAL (size 0), EINVAL (alignment no power of two),
+     * ENOMEM, EMASK, EALIGN. */
+    int (*alloc)(void *ctx, const struct dmaudit_request *request, struct dmaudit_block *out);
+    /* Errors: EFAULT when it detects an illegal call. */
+    int (*free)(void *ctx, const struct dmaudit_block *block);
+};
+
+/* dma_map_single and its kin, DmaOp::map_single, unmap_single, prepare_read, confirm_write, flush, invalidate. */
+struct dmaudit_streaming {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* Give `request->size` bytes at `cpu` to a device. With DMAUDIT_ATTR_SKIP_CPU_SYNC no cache work is asked for.
+     * Errors: EZERO or EINVAL (size 0), ENULL, EINVAL (direction, alignment), ENOMEM (no bounce slot), EMASK, EALIGN. */
+    int (*map_single)(void *ctx, const struct dmaudit_request *request, void *cpu, uint32_t direction,
+                      struct dmaudit_mapping *out);
+    /* Take them back. `used` <= mapping->size: bytes that the device may have written; the rest is indeterminate after a
+     * mapping that the device could write. `attrs`: DMAUDIT_ATTR_SKIP_CPU_SYNC. */
+    int (*unmap_single)(void *ctx, const struct dmaudit_mapping *mapping, uint64_t used, uint32_t attrs);
+    /* Hand bytes [offset, offset + length) over. `direction` is the mapping's, or on a bidirectional mapping the part
+     * that matters. length 0 has no effect. */
+    int (*sync)(void *ctx, const struct dmaudit_mapping *mapping, uint64_t offset, uint64_t length, uint32_t direction,
+                uint32_t phase);
+    /* Cache maintenance on cached memory of a client, by CPU address. */
+    int (*cache)(void *ctx, void *cpu, uint64_t length, uint32_t op);
+};
+
+/* Linux' per-device coherent pools. `*ours` is the routing flag of the source: 1 = the pool has dealt with the call and
+ * the returned code is final, 0 = go on with the generic path; the code is then meaningless. */
+struct dmaudit_pool {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* dma_declare_coherent_memory: the client gives RAM [phys, phys + size) to the device's pool. `exclusive`: a full
+     * pool answers ours = 1 with DMAUDIT_ENOMEM; else ours = 0, and the generic allocator is asked. A provider that
+     * knows exclusive pools only treats each as exclusive and says so in `*exclusive` (in and out).
+     * Errors: EINVAL (size 0), EBUSY (has one), ENOMEM, ENODEV. */
+    int (*declare)(void *ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t *exclusive);
+    /* dma_alloc_from_dev_coherent. Sizes are rounded up to 2^order pages. */
+    int (*alloc_from)(void *ctx, uint32_t device, uint64_t size, struct dmaudit_block *out, int *ours);
+    /* dma_release_from_dev_coherent. */
+    int (*release_from)(void *ctx, uint32_t device, uint32_t order, void *cpu, int *ours);
+    /* dma_mmap_from_dev_coherent: a window of `pages` pages onto the block of `size` bytes at `cpu`, from page `pgoff`
+     * on. Error: ENXIO. */
+    int (*mmap_from)(void *ctx, uint32_t device, void *cpu, uint64_t size, uint64_t pgoff, uint64_t pages,
+                     struct dmaudit_window *out, int *ours);
+    /* dma_release_coherent_memory: the client takes the RAM back. Blocks still alive are dangling afterwards. */
+    int (*release)(void *ctx, uint32_t device);
+};
+
+/* Later facets (scatter-gather, opaque handles, managed DMA, dma-buf) are appended here as sub-tables. */
+struct dmaudit_provider {
+    uint32_t abi;         /* DMAUDIT_ABI */
+    uint32_t struct_size; /* sizeof(struct dmaudit_provider) */
+    const char *name;     /* [a-z0-9-]+ */
+    const char *summary;  /* one line */
+    uint64_t promises;    /* DMAUDIT_PROMISES_* | DMAUDIT_TRAIT_* */
+    /* One instance on one platform. *ctx is handed to every other call. */
+    int (*open)(const struct dmaudit_platform *platform, void **ctx);
+    /* Everything the instance took is given back: metadata memory, uncached pages. */
+    void (*close)(void *ctx);
+    const struct dmaudit_coherent *coherent;
+    const struct dmaudit_streaming *streaming;
+    const struct dmaudit_pool *pool;
+};
+
+/* Does a struct that travels with `struct_size` hold `member`, and is it set? */
+#define DMAUDIT_HAS(table, member)                                                                                     \
+    ((table) != NULL &&                                                                                                \
+     (table)->struct_size >= (size_t)((const char *)&(table)->member - (const char *)(table)) + sizeof (table)->member && \
+     (table)->member != NULL)
+
+/* The one symbol that a plugin exports. */
+typedef const struct dmaudit_provider *(*dmaudit_provider_fn)(void);
+#define DMAUDIT_PROVIDER_SYMBOL "dmaudit_provider"
+
+#ifdef __cplusplus
+}
+#endif
+#endif
