@@ -176,7 +176,7 @@ struct dmaudit_platform {
      * (not page aligned, not RAM), DMAUDIT_EBUSY (a client's cached bytes lie in the pages), DMAUDIT_ENOMEM. */
     int (*set_uncached)(void *self, uint64_t phys, uint64_t len, int on);
 
-    /* Memory for the provider's own records, never seen by a device. meta_alloc may fail (null). */
+    /* Memory for the provider's own records, aligned for any type, never seen by a device. meta_alloc may fail (null). */
     void *(*meta_alloc)(void *self, size_t bytes);
     void (*meta_free)(void *self, void *p);
 
@@ -217,7 +217,7 @@ static inline void *dmaudit_cpu_of(const struct dmaudit_platform *p, uint64_t ph
 #define DMAUDIT_PROMISES_NATURAL_ALIGNMENT (1ull << 4) /* blocks are aligned to the smallest page order >= size */
 #define DMAUDIT_PROMISES_FIRST_FIT (1ull << 5)   /* a pool allocation fails only if no free aligned 2^order run exists */
 #define DMAUDIT_PROMISES_BOUNCE (1ull << 6)      /* out-of-reach or misaligned buffers are bounced, not refused */
-#define DMAUDIT_PROMISES_EDGE_BOUNCE (1ull << 7) /* and so are buffers that share an edge line, on non-coherent devices */
+#define DMAUDIT_PROMISES_EDGE_BOUNCE (1ull << 7) /* and so are buffers that a non-coherent device may write and that share an edge line */
 #define DMAUDIT_PROMISES_MAP_SYNC (1ull << 8)    /* map and unmap do the cache work (Linux); else only sync does */
 #define DMAUDIT_PROMISES_KEEP_UNWRITTEN (1ull << 9) /* CPU writes not handed over survive a FROM_DEVICE mapping */
 #define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail with DMAUDIT_EFAULT, no effect */

@@ -1,0 +1,137 @@
+#include "allocator/allocator.hpp"
+
+#include <new>
+
+namespace dmaudit::alloc {
+namespace {
+
+Block block_of(const Device& device, std::uint64_t size, std::uint32_t attrs, const PoolBlock& from)
+{
+    return {{device.index, attrs, from.cpu, from.bus, size}, from.granted, true, {}, from.serial};
+}
+
+} // namespace
+
+Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
+    : platform_(platform), arenas_(platform_, arena_states), pools_(platform_, arenas_), coherent_(platform_, arenas_),
+      streaming_(platform_, arenas_)
+{
+}
+
+// One piece of metadata for the instance and its arenas; nothing else is taken until it is used.
+Result<Allocator::Owner> Allocator::open(const dmaudit_platform& platform) noexcept
+{
+    if (platform.abi != DMAUDIT_ABI || platform.struct_size < sizeof platform || !power_of_two(platform.page) ||
+        !power_of_two(platform.line))
+        return DmaError::BadArgument;
+    const std::size_t bytes = sizeof(Allocator) + platform.n_arenas * sizeof(Arenas::State);
+    void* memory = platform.meta_alloc(platform.self, bytes);
+    if (memory == nullptr)
+        return DmaError::NoMemory;
+    static_assert(sizeof(Allocator) % alignof(Arenas::State) == 0);
+    auto* states = reinterpret_cast<Arenas::State*>(static_cast<std::byte*>(memory) + sizeof(Allocator));
+    std::uninitialized_default_construct_n(states, platform.n_arenas);
+    return Owner(::new (memory) Allocator(platform, states));
+}
+
+void Allocator::close() noexcept
+{
+    const Platform platform = platform_;
+    this->~Allocator();
+    platform.meta_free(this);
+}
+
+Result<Block> Allocator::alloc_coherent(const dmaudit_request& request) noexcept
+{
+    const std::optional<Device> device = platform_.device(request.device);
+    if (!device)
+        return DmaError::NoSuchDevice;
+    if (request.size == 0)
+        return DmaError::ZeroSizedBuffer;
+    if (const Status layout = check_layout(request.size, request.align, request.boundary); !layout)
+        return layout.error();
+    const Constraints constraints = constraints_of(*device, request);
+    if (const Routed<PoolBlock> pooled = pools_.alloc(*device, request.size, constraints); pooled.ours) {
+        if (!pooled.result)
+            return pooled.result.error();
+        return block_of(*device, request.size, request.attrs, *pooled.result);
+    }
+    const Result<CoherentGrant> grant =
+        coherent_.alloc(*device, request.size, constraints, (request.flags & DMAUDIT_ZERO) != 0, request.attrs);
+    if (!grant)
+        return grant.error();
+    return Block{grant->block, grant->granted, false, grant->handle, 0};
+}
+
+Status Allocator::free_coherent(const Block& block) noexcept
+{
+    const std::optional<Device> device = platform_.device(block.block.device);
+    if (!device)
+        return DmaError::IllegalCall;
+    if (!block.pooled)
+        return coherent_.free(block.block, block.handle);
+    const Routed<bool> pooled = pools_.free(*device, block.block.cpu, block.block.bus, block.block.size, block.serial);
+    return pooled.ours && pooled.result ? Status() : Status(DmaError::IllegalCall);
+}
+
+Result<Mapping> Allocator::map_single(const dmaudit_request& request, void* cpu, Direction direction) noexcept
+{
+    const std::optional<Device> device = platform_.device(request.device);
+    if (!device)
+        return DmaError::NoSuchDevice;
+    if (cpu == nullptr)
+        return DmaError::NullPointer;
+    if (request.size == 0)
+        return DmaError::ZeroSizedBuffer;
+    if (const Status layout = check_layout(request.size, request.align, request.boundary); !layout)
+        return layout.error();
+    return streaming_.map(*device, static_cast<std::byte*>(cpu), request.size, direction,
+                          constraints_of(*device, request), (request.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
+}
+
+Status Allocator::cache(const void* cpu, std::uint64_t length, CacheOp op) noexcept
+{
+    if (cpu == nullptr)
+        return DmaError::NullPointer;
+    return streaming_.cache(cpu, length, op);
+}
+
+Status Allocator::declare_coherent_memory(std::uint32_t device, PhysAddr phys, DmaAddr bus, std::uint64_t size,
+                                          bool exclusive) noexcept
+{
+    const std::optional<Device> found = platform_.device(device);
+    return found ? pools_.declare(*found, phys, bus, size, exclusive) : Status(DmaError::NoSuchDevice);
+}
+
+Routed<Block> Allocator::alloc_from_dev_coherent(std::uint32_t device, std::uint64_t size,
+                                                 Pools::Zeroing zeroing) noexcept
+{
+    const std::optional<Device> found = platform_.device(device);
+    if (!found)
+        return {true, DmaError::NoSuchDevice};
+    const Routed<PoolBlock> pooled = pools_.alloc(*found, size, reach_of(*found), zeroing);
+    if (!pooled.result)
+        return {pooled.ours, pooled.result.error()};
+    return {true, block_of(*found, size, 0, *pooled.result)};
+}
+
+Routed<bool> Allocator::release_from_dev_coherent(std::uint32_t device, unsigned order, const void* cpu) noexcept
+{
+    const std::optional<Device> found = platform_.device(device);
+    return found ? pools_.release_block(*found, order, cpu) : Routed<bool>{true, DmaError::NoSuchDevice};
+}
+
+Routed<Window> Allocator::mmap_from_dev_coherent(std::uint32_t device, const void* cpu, std::uint64_t size,
+                                                 std::uint64_t pgoff, std::uint64_t pages) noexcept
+{
+    const std::optional<Device> found = platform_.device(device);
+    return found ? pools_.mmap(*found, cpu, size, pgoff, pages) : Routed<Window>{true, DmaError::NoSuchDevice};
+}
+
+Status Allocator::release_coherent_memory(std::uint32_t device) noexcept
+{
+    const std::optional<Device> found = platform_.device(device);
+    return found ? pools_.release(*found) : Status(DmaError::NoSuchDevice);
+}
+
+} // namespace dmaudit::alloc

@@ -1,0 +1,110 @@
+// The public header of the folder: one DMA allocator and mapping layer on one platform.
+//
+// It stands on `struct dmaudit_platform` alone. Its own records come from meta_alloc, everything that a device may see
+// from the platform's arenas (or from pools, which a client declares). No global state: instances are independent.
+// Failed calls change nothing. Sizes are bytes, orders are powers of two of pages, `pgoff` and `pages` are pages,
+// limits are inclusive device addresses.
+//
+// Threads: every call may be made from any thread at any time, except that calls on one and the same block, mapping or
+// pool declaration are the client's to order, and close() comes after all others.
+//
+// RAII over these calls is in buffers.hpp, the DmaOp face in dma_op.hpp.
+#pragma once
+
+#include <memory>
+
+#include "allocator/coherent.hpp"
+#include "allocator/pool.hpp"
+#include "allocator/streaming.hpp"
+
+namespace dmaudit::alloc {
+
+// A coherent block, from the device's pool or from the arenas.
+struct Block {
+    CoherentBlock block; // device, attributes, CPU address, device address, size
+    std::uint64_t granted;
+    bool pooled;
+    Handle handle;        // if not pooled
+    std::uint64_t serial; // if pooled
+};
+
+class Allocator {
+  public:
+    struct Closer {
+        void operator()(Allocator* allocator) const noexcept { allocator->close(); }
+    };
+    using Owner = std::unique_ptr<Allocator, Closer>;
+
+    // The platform outlives the instance. NoMemory; BadArgument for a platform of another ABI.
+    static Result<Owner> open(const dmaudit_platform& platform) noexcept;
+
+    // Gives back all metadata and makes every uncached page cached again; what is still allocated or mapped is void.
+    void close() noexcept;
+
+    const Platform& platform() const noexcept { return platform_; }
+
+    // DmaOp::page_size
+    std::uint64_t page_size() const noexcept { return platform_.page(); }
+
+    // ---- coherent
+    // ----------------------------------------------------------------------------------------------------
+
+    // dma_alloc_attrs, DmaOp::alloc_coherent. The device's pool first; a pool that is exclusive has the last word.
+    // Errors: NoSuchDevice, ZeroSizedBuffer, LayoutError, NoMemory, DmaMaskNotMatch, AlignMismatch.
+    Result<Block> alloc_coherent(const dmaudit_request& request) noexcept;
+
+    // dma_free_attrs, DmaOp::dealloc_coherent. IllegalCall unless every field is that of a live block.
+    Status free_coherent(const Block& block) noexcept;
+
+    // ---- streaming
+    // ---------------------------------------------------------------------------------------------------
+
+    // dma_map_single_attrs, DmaOp::map_single. Errors: NoSuchDevice, NullPointer, ZeroSizedBuffer, LayoutError,
+    // BadArgument (not RAM), NoMemory, DmaMaskNotMatch, AlignMismatch (no bounce slot that would do).
+    Result<Mapping> map_single(const dmaudit_request& request, void* cpu, Direction direction) noexcept;
+
+    // dma_unmap_single_attrs, DmaOp::unmap_single, with the length that was really transferred.
+    Status unmap_single(const Mapping& mapping, std::uint64_t used, std::uint32_t attrs = 0) noexcept
+    {
+        return streaming_.unmap(mapping, used, (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
+    }
+
+    // dma_sync_single_range_for_device and _for_cpu, DmaOp::confirm_write and prepare_read.
+    Status sync(const Mapping& mapping, std::uint64_t offset, std::uint64_t length, Direction direction,
+                Phase phase) noexcept
+    {
+        return streaming_.sync(mapping, offset, length, direction, phase);
+    }
+
+    // DmaOp::flush, invalidate, flush_invalidate.
+    Status cache(const void* cpu, std::uint64_t length, CacheOp op) noexcept;
+
+    // ---- per-device coherent pools: see pool.hpp for the routing conventions
+    // ---------------------------------------------
+
+    // dma_declare_coherent_memory
+    Status declare_coherent_memory(std::uint32_t device, PhysAddr phys, DmaAddr bus, std::uint64_t size,
+                                   bool exclusive) noexcept;
+    // dma_alloc_from_dev_coherent
+    Routed<Block> alloc_from_dev_coherent(std::uint32_t device, std::uint64_t size,
+                                          Pools::Zeroing zeroing = Pools::Zeroing::Yes) noexcept;
+    // dma_release_from_dev_coherent
+    Routed<bool> release_from_dev_coherent(std::uint32_t device, unsigned order, const void* cpu) noexcept;
+    // dma_mmap_from_dev_coherent
+    Routed<Window> mmap_from_dev_coherent(std::uint32_t device, const void* cpu, std::uint64_t size,
+                                          std::uint64_t pgoff, std::uint64_t pages) noexcept;
+    // dma_release_coherent_memory
+    Status release_coherent_memory(std::uint32_t device) noexcept;
+
+  private:
+    Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept;
+    ~Allocator() = default;
+
+    Platform platform_;
+    Arenas arenas_;
+    Pools pools_;
+    Coherent coherent_;
+    Streaming streaming_;
+};
+
+} // namespace dmaudit::alloc

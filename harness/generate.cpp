@@ -1,0 +1,238 @@
+#include "harness/generate.hpp"
+#include "harness/binary.hpp"
+#include "harness/binary_values.hpp"
+#include "harness/binary_world.hpp"
+#include "harness/generate_phases.hpp"
+#include "harness/rng.hpp"
+
+namespace dmaudit {
+namespace {
+
+constexpr Profile all_profiles[] = {
+    {"all", all_facets, Mode::conforming},         {"streaming", facet_streaming, Mode::conforming},
+    {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
+    {"hostile", all_facets, Mode::hostile},
+};
+
+uint8_t kinds_of(uint32_t facets)
+{
+    return static_cast<uint8_t>((facets & facet_streaming ? obj_buffer | obj_mapping : 0) | (facets & facet_coherent ? obj_block : 0) |
+                                (facets & facet_pool ? obj_pool | obj_block | obj_window : 0));
+}
+
+class Generator {
+  public:
+    Generator(uint64_t seed, const Profile& profile, Case& out, unsigned steps)
+        : rng_(seed), profile_(profile), out_(out), steps_(steps < max_steps ? steps : max_steps), scope_(make_world()), phases_(scope_)
+    {
+    }
+
+    void run()
+    {
+        weigh();
+        const bool hostile = profile_.mode == Mode::hostile;
+        const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
+        while (out_.count < steps_) {
+            Step s;
+            const bool war = out_.count >= peace;
+            const bool careless = war ? rng_.chance(1, 3) : !hostile && rng_.chance(1, 24);
+            const bool first_write = out_.count && rng_.chance(1, 3) && fill(s);
+            for (unsigned tries = 0, op = 0; !first_write && tries < 24; tries++) {
+                if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
+                    op = choose();
+                s = propose(static_cast<uint8_t>(op), war && careless);
+                if (careless || phases_.legal(s))
+                    break;
+            }
+            phases_.append(s);
+            scope_.append(s);
+            out_.push(s);
+            if (const Layout& l = layouts()[s.op]; l.use != Layout::absent)
+                focus_ = root(s.arg[l.use]);
+        }
+    }
+
+  private:
+    Rng rng_;
+    const Profile& profile_;
+    Case& out_;
+    unsigned steps_;
+    Scope scope_;
+    Phases phases_;
+    std::array<uint32_t, op_count> weights_{};
+    uint32_t total_ = 0;
+    uint64_t focus_ = 0; // name of the oldest ancestor of the object used last
+
+    const World& make_world()
+    {
+        std::array<uint8_t, cell_bytes> header{};
+        for (uint8_t& byte : header)
+            byte = static_cast<uint8_t>(rng_.next());
+        header[0] = 1;
+        codes::read_header(header, out_.world, out_.expect);
+        out_.world.mode = profile_.mode;
+        out_.expect = {};
+        out_.count = 0;
+        return out_.world;
+    }
+
+    // Swarm: each case does without some ops and prefers others. That reaches states which even weights never see.
+    void weigh()
+    {
+        for (uint8_t op = 0; op < op_count; op++) {
+            const bool off = rng_.chance(1, 5);
+            uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
+            if (specs()[op].ends != Ends::nothing)
+                w = w * 2 / 3; // else little lives long enough
+            if (specs()[op].actor == Actor::machine)
+                w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
+            weights_[op] = !contains(profile_, op) || off ? 0 : w;
+            total_ += weights_[op];
+        }
+    }
+
+    uint8_t choose()
+    {
+        uint64_t at = rng_.below(total_);
+        for (uint8_t op = 0; op < op_count; op++) {
+            if (at < weights_[op])
+                return with_object(op);
+            at -= weights_[op];
+        }
+        return with_object(first_op()); // everything is off
+    }
+
+    uint8_t first_op() const
+    {
+        uint8_t op = 0;
+        while (op + 1u < op_count && !(contains(profile_, op) && layouts()[op].makes))
+            op++;
+        return op;
+    }
+
+    // The op, or one that makes what it lacks, whatever the swarm says.
+    uint8_t with_object(uint8_t op)
+    {
+        for (unsigned depth = 0; depth < obj_kinds; depth++) {
+            const Layout& l = layouts()[op];
+            if (l.use == Layout::absent || scope_.count(l.needs, true))
+                return op;
+            std::array<uint8_t, op_count> makers{};
+            unsigned n = 0;
+            for (unsigned i = 0; i < l.n_makers; i++)
+                if (contains(profile_, l.makers[i]))
+                    makers[n++] = l.makers[i];
+            op = n ? makers[rng_.below(n)] : first_op();
+        }
+        return first_op();
+    }
+
+    uint64_t root(uint64_t name) const
+    {
+        const Known* k = scope_.find(name);
+        while (k && k->parent != Known::no_parent)
+            k = &scope_.objects()[k->parent];
+        return k ? k->name : 0;
+    }
+
+    // Stays with the same memory half of the time, else prefers young objects.
+    const Known* object(uint8_t kinds, bool dead)
+    {
+        const unsigned n = scope_.count(kinds, !dead);
+        if (n == 0)
+            return nullptr;
+        const bool stay = rng_.chance(1, 2);
+        const auto first = static_cast<unsigned>(rng_.below(n)), second = static_cast<unsigned>(rng_.below(n));
+        if (stay)
+            for (unsigned k = 0; k < n; k++)
+                if (const Known& o = scope_.recent(kinds, !dead, (first + k) % n); root(o.name) == focus_)
+                    return &o;
+        return &scope_.recent(kinds, !dead, first < second ? first : second);
+    }
+
+    // The CPU writes all of a new buffer or block: most of what can be done with one needs that.
+    bool fill(Step& s)
+    {
+        const Layout& l = layouts()[out_.steps[out_.count - 1u].op];
+        constexpr uint8_t op = Ops::index_of<ops::CpuWrite>();
+        if (!(l.makes & (obj_buffer | obj_block)))
+            return false;
+        const Known* k = scope_.find(out_.steps[out_.count - 1u].arg[l.def]);
+        s = propose(op, false);
+        s.arg[layouts()[op].use] = k->name;
+        s.arg[layouts()[op].off] = 0;
+        s.arg[layouts()[op].len] = k->length;
+        return phases_.legal(s);
+    }
+
+    // Random arguments, by the same tables as random bytes.
+    Step propose(uint8_t op, bool err)
+    {
+        Step s;
+        s.op = op;
+        const Layout& l = layouts()[op];
+        const auto fields = specs()[op].fields;
+        const Known* used = nullptr;
+        const uint64_t mode = rng_.below(16); // of the range
+        for (size_t a = 0; a < fields.size(); a++) {
+            const auto code = static_cast<uint16_t>(rng_.below(codes::code_literal));
+            if (fields[a].shape == Shape::def) {
+                const auto kind = static_cast<Obj>(fields[a].objs);
+                s.arg[a] = name_of(kind, scope_.next(kind));
+            } else if (fields[a].shape == Shape::use) {
+                const bool dead = err && rng_.chance(1, 4);
+                const Known* k = dead ? object(fields[a].objs, true) : nullptr;
+                if (!k)
+                    k = object(fields[a].objs, false);
+                s.arg[a] = k ? k->name : 0;
+                if (a == l.use)
+                    used = k;
+            } else if (fields[a].shape == Shape::lie && err) {
+                const bool lie = rng_.chance(1, 3);
+                s.arg[a] = lie ? 1 + rng_.below(lie_count - 1) : 0;
+            } else if (fields[a].shape == Shape::place) {
+                // On a line of its own mostly; else wherever the code says.
+                const bool aligned = rng_.chance(3, 4);
+                s.arg[a] = codes::value_of({scope_, s, l, used}, a, aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+            } else if (used && mode >= 6 && (a == l.off || a == l.len) && l.off != Layout::absent && l.len != Layout::absent) {
+                const bool last = mode < 11 && used->last.off <= used->length && used->last.len <= used->length - used->last.off;
+                s.arg[a] = a == l.off ? (last ? used->last.off : 0) : last ? used->last.len : used->length;
+            } else {
+                s.arg[a] = codes::value_of({scope_, s, l, used}, a, code);
+            }
+        }
+        return s;
+    }
+};
+
+} // namespace
+
+std::span<const Profile> profiles() { return all_profiles; }
+
+const Profile* profile_named(std::string_view name)
+{
+    for (const Profile& p : all_profiles)
+        if (p.name == name)
+            return &p;
+    return nullptr;
+}
+
+bool contains(const Profile& p, uint8_t op)
+{
+    const Layout& l = layouts()[op];
+    const uint8_t kinds = kinds_of(p.facets);
+    if (l.makes == obj_block && !(l.needs & obj_pool) && !(p.facets & facet_coherent))
+        return false; // blocks that do not come from a pool
+    // Ops that take a block and are always a mistake without the other families.
+    if (!(p.facets & facet_streaming) && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()))
+        return false;
+    if (!(p.facets & facet_coherent) && op == Ops::index_of<ops::FreeCoherent>())
+        return false;
+    if (!(p.facets & facet_pool) && op == Ops::index_of<ops::ReleaseFromPool>())
+        return false;
+    return (l.makes & kinds) == l.makes && (!l.needs || (l.needs & kinds));
+}
+
+void generate(uint64_t seed, const Profile& profile, Case& out, unsigned steps) { Generator(seed, profile, out, steps).run(); }
+
+} // namespace dmaudit

@@ -1,0 +1,24 @@
+// Random cases, a pure function of seed and profile. Most steps are legal by a light static notion of who holds which
+// bytes (generate_phases.hpp); some are not, on purpose: what a precondition forbids is for the executor to skip or judge.
+#pragma once
+#include "harness/case.hpp"
+
+namespace dmaudit {
+
+// Families of ops: by the kinds of the objects that they make and use.
+enum Facet : uint32_t { facet_streaming = 1, facet_coherent = 2, facet_pool = 4, all_facets = 7 };
+
+struct Profile {
+    std::string_view name;
+    uint32_t facets;
+    Mode mode; // of a hostile profile, the first steps are legal and then mistakes and lies come
+};
+std::span<const Profile> profiles();
+const Profile* profile_named(std::string_view name); // null: there is none
+
+// Does the profile contain this op?
+bool contains(const Profile&, uint8_t op);
+
+void generate(uint64_t seed, const Profile&, Case& out, unsigned steps = 32);
+
+} // namespace dmaudit

@@ -1,0 +1,243 @@
+#include "harness/generate_phases.hpp"
+#include <algorithm>
+
+namespace dmaudit {
+namespace {
+
+template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
+enum Dir : uint64_t { bidirectional, to_device, from_device };
+
+} // namespace
+
+void Interval::add(Interval i)
+{
+    if (i.empty())
+        return;
+    if (empty())
+        *this = i;
+    else if (i.from <= to && from <= i.to)
+        *this = {std::min(from, i.from), std::max(to, i.to)};
+    else if (i.to - i.from > to - from)
+        *this = i;
+}
+
+void Interval::remove(Interval i)
+{
+    if (!meets(i))
+        return;
+    const Interval left{from, i.from}, right{i.to, to};
+    const auto length = [](Interval x) { return x.empty() ? 0 : x.to - x.from; };
+    *this = length(left) > length(right) ? left : right;
+    if (empty())
+        *this = {};
+}
+
+bool Phases::has_living_child(const Known& k) const
+{
+    const auto all = scope_.objects();
+    return std::any_of(all.begin(), all.end(), [&](const Known& o) { return o.alive && parent(o) == &k; });
+}
+
+bool Phases::coherent_world() const
+{
+    const World& w = scope_.world();
+    return std::all_of(w.devices.begin(), w.devices.begin() + w.n_devices, [](const DeviceSpec& d) { return d.coherent != 0; });
+}
+
+// Rounded to lines where devices see memory and not the cache.
+Interval Phases::lines(Interval i, const Known& k) const
+{
+    if (coherent_world() || i.empty())
+        return i;
+    const uint64_t mask = scope_.world().line - 1, before = std::min((k.place + i.from) & mask, i.from);
+    return {i.from - before, i.to + (-(k.place + i.to) & mask)};
+}
+
+bool Phases::can_map(const Known& buffer, Interval r, uint64_t dir, uint64_t dev) const
+{
+    if (dir > from_device || r.empty() || dev >= scope_.world().n_devices || name_kind(buffer.name) != obj_buffer)
+        return false;
+    for (const Known& o : scope_.objects())
+        if (o.alive && parent(o) == &buffer && lines(r, buffer).meets(lines(Interval{0, o.length}.shifted(o.base), buffer)))
+            if (dir != to_device || of(o).dir != to_device || !of(o).cpu.empty())
+                return false;
+    return true;
+}
+
+bool Phases::can_touch(const Known& buffer, Interval r, bool write) const
+{
+    const Interval wide = write ? lines(r, buffer) : r;
+    for (const Known& o : scope_.objects()) {
+        if (!o.alive || parent(o) != &buffer)
+            continue;
+        const Phase& p = of(o);
+        const Interval whole = Interval{0, o.length}.shifted(o.base), with_cpu = p.cpu.shifted(o.base);
+        const bool held = wide.meets(whole) && !with_cpu.contains(wide.common(whole));
+        if (held && p.dir != to_device)
+            return false;
+        if (p.dir == from_device && r.meets(whole) && !write && !p.ready.shifted(o.base).contains(r.common(whole)))
+            return false;
+        // Writing below a TO_DEVICE mapping is legal, but the device may not look before the next hand-over.
+    }
+    return true;
+}
+
+bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
+{
+    const Phase& p = of(m);
+    const Known* buffer = parent(m);
+    switch (s.op) {
+    case is<ops::DeviceRead>:
+        return p.dir != from_device && !p.dirty && !p.cpu.meets(r) && buffer && of(*buffer).ready.contains(r.shifted(m.base));
+    case is<ops::DeviceWrite>: return p.dir != to_device && !p.cpu.meets(r);
+    case is<ops::SyncForCpu>:
+    case is<ops::SyncForDevice>: {
+        const bool for_cpu = s.op == is<ops::SyncForCpu>;
+        const uint64_t dir = unpack<ops::SyncForCpu>(s).dir.v; // both have the same fields
+        if (dir != same_direction && dir != p.dir && (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
+            return false;
+        if (for_cpu) // would lose what the CPU wrote; two intervals are more than is kept here
+            return !(p.dirty && p.dir != to_device) && (p.cpu.empty() || (r.from <= p.cpu.to && p.cpu.from <= r.to));
+        if (p.dirty) // whole, so that no line stays half dirty
+            return r.contains(p.cpu);
+        return p.dir != bidirectional || p.cpu.contains(r) || p.ready.empty();
+    }
+    case is<ops::UnmapSingle>: {
+        const auto u = unpack<ops::UnmapSingle>(s);
+        return (u.used.v == all_ones || u.used.v <= m.length) && (!p.dirty || p.dir == to_device || u.attrs.v);
+    }
+    default: return true;
+    }
+}
+
+bool Phases::legal(const Step& s) const
+{
+    const Layout& l = layouts()[s.op];
+    const auto fields = specs()[s.op].fields;
+    for (size_t a = 0; a < fields.size(); a++)
+        if (fields[a].shape == Shape::lie && s.arg[a])
+            return false;
+    const Known* used = l.use == Layout::absent ? nullptr : scope_.find(s.arg[l.use]);
+    if (l.use != Layout::absent && (!used || !used->alive))
+        return false;
+    Interval r;
+    if (used && l.off != Layout::absent && l.len != Layout::absent) {
+        const uint64_t off = s.arg[l.off], len = s.arg[l.len];
+        if (off > used->length || len == 0 || len > used->length - off)
+            return false;
+        r = {off, off + len};
+    }
+    if (l.place != Layout::absent && (s.arg[l.size] == 0 || s.arg[l.size] > scope_.space(l.makes).largest ||
+                                      scope_.free_place(l.makes, s.arg[l.place], s.arg[l.size]) != s.arg[l.place]))
+        return false;
+    if (l.makes == obj_buffer && !coherent_world()) { // a neighbour in the same line makes most of what follows illegal
+        const Interval mine{s.arg[l.place] / scope_.world().line, (s.arg[l.place] + s.arg[l.size] - 1) / scope_.world().line + 1};
+        for (const Known& o : scope_.objects())
+            if (o.alive && name_kind(o.name) == obj_buffer && o.length &&
+                mine.meets({o.place / scope_.world().line, (o.place + o.length - 1) / scope_.world().line + 1}))
+                return false;
+    }
+    if (used && name_kind(used->name) == obj_mapping)
+        return legal_on_mapping(s, *used, r);
+
+    switch (s.op) {
+    case is<ops::FreeBuffer>: return !has_living_child(*used);
+    case is<ops::MapSingle>: return can_map(*used, r, unpack<ops::MapSingle>(s).dir.v, unpack<ops::MapSingle>(s).dev.v);
+    case is<ops::CpuRead>: return of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
+    case is<ops::CpuWrite>: return name_kind(used->name) != obj_buffer || can_touch(*used, r, true);
+    case is<ops::DeviceRead>: return of(*used).ready.contains(r);
+    case is<ops::SyncForCpu>: case is<ops::SyncForDevice>: return false; // of a coherent block: wrong kind
+    case is<ops::CacheMaintenance>: return !has_living_child(*used);
+    case is<ops::AllocCoherent>: return s.arg[l.size] != 0;
+    case is<ops::FreeCoherent>: return used->maker == is<ops::AllocCoherent> && !has_living_child(*used);
+    case is<ops::AllocFromPool>: return s.arg[l.size] != 0 && s.arg[l.size] <= used->length;
+    case is<ops::ReleaseFromPool>: return used->maker == is<ops::AllocFromPool> && !has_living_child(*used);
+    case is<ops::ReleasePool>: return !has_living_child(*used);
+    case is<ops::MmapFromPool>: {
+        const auto m = unpack<ops::MmapFromPool>(s);
+        const uint64_t pages = (used->length + scope_.world().page - 1) / scope_.world().page;
+        return used->maker == is<ops::AllocFromPool> && m.pages.v && m.pgoff.v < pages && m.pages.v <= pages - m.pgoff.v;
+    }
+    case is<ops::DeclarePool>: { // a device has one pool
+        const uint64_t dev = unpack<ops::DeclarePool>(s).dev.v;
+        for (const Known& o : scope_.objects())
+            if (o.alive && name_kind(o.name) == obj_pool && of(o).device == dev)
+                return false;
+        return s.arg[l.size] % scope_.world().page == 0;
+    }
+    default: return true;
+    }
+}
+
+void Phases::append(const Step& s)
+{
+    const Layout& l = layouts()[s.op];
+    const Known* used = l.use == Layout::absent ? nullptr : scope_.find(s.arg[l.use]);
+    Interval r;
+    if (used && l.off != Layout::absent && l.len != Layout::absent && s.arg[l.off] <= used->length)
+        r = {s.arg[l.off], s.arg[l.off] + std::min(s.arg[l.len], used->length - s.arg[l.off])};
+    Phase fresh;
+    switch (s.op) {
+    case is<ops::MapSingle>:
+        fresh.dir = unpack<ops::MapSingle>(s).dir.v;
+        fresh.device = unpack<ops::MapSingle>(s).dev.v;
+        break;
+    case is<ops::AllocCoherent>:
+        if (unpack<ops::AllocCoherent>(s).zero.v)
+            fresh.ready = {0, s.arg[l.size]};
+        break;
+    case is<ops::AllocFromPool>: fresh.ready = {0, s.arg[l.size]}; break;
+    case is<ops::MmapFromPool>:
+        if (used)
+            fresh.ready = of(*used).ready;
+        break;
+    case is<ops::DeclarePool>: fresh.device = unpack<ops::DeclarePool>(s).dev.v; break;
+    default: break;
+    }
+    if (l.def != Layout::absent && scope_.objects().size() < max_steps)
+        phases_[scope_.objects().size()] = fresh; // the index that the scope will give it
+    if (!used)
+        return;
+
+    Phase& p = of(*used);
+    const Known* up = parent(*used);
+    const bool mapping = name_kind(used->name) == obj_mapping;
+    switch (s.op) {
+    case is<ops::CpuWrite>:
+        p.ready.add(r);
+        for (const Known& o : scope_.objects())
+            if (o.alive && parent(o) == used && r.meets(Interval{0, o.length}.shifted(o.base))) {
+                of(o).dirty = true;
+                if (of(o).dir == from_device)
+                    of(o).ready.add(r.common(Interval{0, o.length}.shifted(o.base)).shifted(-o.base));
+            }
+        break;
+    case is<ops::DeviceWrite>:
+        p.ready.add(r);
+        break;
+    case is<ops::SyncForCpu>: p.cpu.add(r); break;
+    case is<ops::SyncForDevice>:
+        p.cpu.remove(r);
+        p.dirty = p.dirty && !p.cpu.empty();
+        break;
+    case is<ops::CacheMaintenance>:
+        if (unpack<ops::CacheMaintenance>(s).op.v != 1) // drops what was never written back
+            p.ready.remove(lines(r, *used));
+        break;
+    case is<ops::UnmapSingle>: {
+        if (!mapping || !up)
+            break;
+        const auto u = unpack<ops::UnmapSingle>(s);
+        Interval& ready = of(*up).ready;
+        const Interval known = p.ready.common({0, std::min(u.used.v, used->length)});
+        if (p.dir == from_device || u.attrs.v) // bytes that the device left alone have no value that anybody promises
+            ready.remove(Interval{0, used->length}.shifted(used->base));
+        if (!u.attrs.v && p.dir != to_device)
+            ready.add(known.shifted(used->base));
+        break;
+    }
+    default: break;
+    }
+}
+
+} // namespace dmaudit

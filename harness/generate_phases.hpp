@@ -1,0 +1,51 @@
+// The generator's rough idea of a running case: for each object which bytes are initialised, which of a mapping are with
+// the CPU and which the device has written, each as one interval. It may be wrong: it steers, the auditor judges.
+#pragma once
+#include "harness/scope.hpp"
+
+namespace dmaudit {
+
+struct Interval {
+    uint64_t from = 0, to = 0;
+    bool empty() const { return from >= to; }
+    bool contains(Interval i) const { return i.empty() || (from <= i.from && i.to <= to); }
+    bool meets(Interval i) const { return !empty() && !i.empty() && from < i.to && i.from < to; }
+    Interval shifted(uint64_t by) const { return {from + by, to + by}; }
+    Interval common(Interval i) const { return {from > i.from ? from : i.from, to < i.to ? to : i.to}; }
+    void add(Interval);    // the union if they touch, else the longer one
+    void remove(Interval); // the longer of what remains
+};
+
+class Phases {
+  public:
+    explicit Phases(const Scope& scope) : scope_(scope) {}
+
+    // Would a conforming client do this now?
+    bool legal(const Step&) const;
+    // Takes note of a step. Call it before the scope's append(), with the same step.
+    void append(const Step&);
+
+  private:
+    struct Phase {
+        Interval ready; // bytes with a known value; of a mapping: those that the device has written
+        Interval cpu;   // of a mapping: bytes handed back to the CPU
+        bool dirty = false; // of a mapping: the CPU wrote since then
+        uint64_t dir = 0, device = 0;
+    };
+    const Scope& scope_;
+    std::array<Phase, max_steps> phases_{};
+
+    size_t index(const Known& k) const { return static_cast<size_t>(&k - scope_.objects().data()); }
+    const Phase& of(const Known& k) const { return phases_[index(k)]; }
+    Phase& of(const Known& k) { return phases_[index(k)]; }
+    const Known* parent(const Known& k) const { return k.parent == Known::no_parent ? nullptr : &scope_.objects()[k.parent]; }
+    bool has_living_child(const Known&) const;
+    Interval lines(Interval, const Known&) const;
+    bool coherent_world() const;
+
+    bool can_map(const Known& buffer, Interval, uint64_t dir, uint64_t dev) const;
+    bool can_touch(const Known& buffer, Interval, bool write) const; // the CPU, a client's buffer
+    bool legal_on_mapping(const Step&, const Known&, Interval) const;
+};
+
+} // namespace dmaudit

@@ -1,0 +1,100 @@
+#include "harness/generate.hpp"
+#include "harness/binary.hpp"
+#include "harness/generate_phases.hpp"
+#include "harness/scope.hpp"
+#include "harness/text.hpp"
+#include <gtest/gtest.h>
+#include <set>
+
+namespace dmaudit {
+namespace {
+
+class EveryProfile : public ::testing::TestWithParam<Profile> {};
+INSTANTIATE_TEST_SUITE_P(Generate, EveryProfile, ::testing::ValuesIn(profiles().begin(), profiles().end()),
+                         [](const auto& p) { return std::string(p.param.name); });
+
+TEST_P(EveryProfile, generates_valid_cases_of_its_ops)
+{
+    std::set<uint8_t> seen;
+    Case c;
+    for (uint64_t seed = 0; seed < 1000; seed++) {
+        generate(seed, GetParam(), c, 1 + seed % max_steps);
+        ASSERT_EQ(case_error(c), "") << print(c);
+        ASSERT_EQ(c.count, 1 + seed % max_steps);
+        ASSERT_EQ(c.world.mode, GetParam().mode);
+        for (const Step& s : c.all())
+            seen.insert(s.op);
+    }
+    for (uint8_t op = 0; op < op_count; op++)
+        EXPECT_EQ(seen.count(op) != 0, contains(GetParam(), op)) << specs()[op].name;
+}
+
+TEST_P(EveryProfile, is_a_function_of_the_seed)
+{
+    Case a, b;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        generate(seed, GetParam(), a);
+        generate(seed + 1, GetParam(), b);
+        EXPECT_FALSE(a == b);
+        generate(seed, GetParam(), b);
+        EXPECT_EQ(a, b);
+    }
+}
+
+TEST_P(EveryProfile, mostly_generates_what_a_conforming_client_would_do)
+{
+    unsigned steps = 0, legal = 0;
+    std::array<unsigned, op_count> ops{};
+    Case c;
+    size_t cells = 0;
+    for (uint64_t seed = 0; seed < 1000; seed++) {
+        generate(seed, GetParam(), c);
+        cells += encode(c).size() / cell_bytes - 1;
+        Scope scope(c.world);
+        Phases phases(scope);
+        for (const Step& s : c.all()) {
+            const bool ok = phases.legal(s);
+            steps++;
+            legal += ok;
+            ops[s.op] += ok;
+            phases.append(s);
+            scope.append(s);
+        }
+    }
+    std::printf("[ measured ] %s: %u %% of the steps are legal by the generator's own notion, %.3f cells for each\n", std::string(GetParam().name).c_str(),
+                legal * 100 / steps, static_cast<double>(cells) / steps);
+    EXPECT_GE(legal * 100, steps * (GetParam().mode == Mode::conforming ? 90 : 50));
+    EXPECT_LT(legal, steps) << "some mistakes are wanted: the executor must skip them";
+    for (uint8_t op = 0; op < op_count; op++) {
+        if (contains(GetParam(), op)) {
+            EXPECT_GE(ops[op] * 100, steps) << specs()[op].name << " is rarer than one percent";
+        }
+    }
+}
+
+TEST(Generate, a_hostile_case_begins_with_a_legal_prefix_and_ends_with_mistakes)
+{
+    Case c;
+    unsigned first_half = 0, second_half = 0;
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        generate(seed, *profile_named("hostile"), c);
+        Scope scope(c.world);
+        Phases phases(scope);
+        for (unsigned i = 0; i < c.count; i++) {
+            const bool illegal = !phases.legal(c.steps[i]);
+            (i < c.count / 2u ? first_half : second_half) += illegal;
+            phases.append(c.steps[i]);
+            scope.append(c.steps[i]);
+        }
+    }
+    EXPECT_GT(second_half, 2 * first_half);
+}
+
+TEST(Generate, profiles_have_names)
+{
+    EXPECT_EQ(profile_named("pool")->facets, facet_pool);
+    EXPECT_EQ(profile_named("nonsense"), nullptr);
+}
+
+} // namespace
+} // namespace dmaudit

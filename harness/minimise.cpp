@@ -1,0 +1,311 @@
+#include "harness/minimise.hpp"
+#include "harness/scope.hpp"
+#include <algorithm>
+
+namespace dmaudit {
+namespace {
+
+bool is_name(Shape s) { return s == Shape::def || s == Shape::use; }
+
+// How far a value is from the simplest: 0 for the default (or 0), else the smaller the simpler. Bounded, so that a sum
+// over all arguments of a case fits.
+uint64_t value_cost(Shape shape, uint64_t v)
+{
+    return v == default_of(shape).value_or(0) ? 0 : 1 + std::min(v, uint64_t{1} << 50);
+}
+
+uint64_t world_cost(const World& w)
+{
+    const World plain;
+    uint64_t cost = 0;
+    for (unsigned d = 0; d < w.n_devices; d++) {
+        const DeviceSpec& s = w.devices[d];
+        cost += (d ? 1000u : 0u) + (s.coherent != 0) + 2u * (s.offset != 0) + (s.limit == plain.devices[0].limit ? 0u : s.limit == all_ones ? 1u : 3u);
+    }
+    for (unsigned b = 0; b < w.n_banks; b++)
+        cost += (b ? 1000u : 0u) + 10u * (w.banks[b].phys != plain.banks[0].phys) + (w.banks[b].size >> 12);
+    return cost + (w.page != plain.page ? 5 * (w.page >> 12) : 0) + (w.line != plain.line ? 5 : 0);
+}
+
+class Minimiser {
+  public:
+    Minimiser(const Case& c, const std::function<bool(const Case&)>& still_fails, Budget budget)
+        : still_fails_(still_fails), budget_(budget)
+    {
+        best_.value = c;
+    }
+
+    Minimised run()
+    {
+        bool again = true;
+        while (again && !spent()) {
+            again = cut_tail();
+            again |= remove_chunks();
+            again |= remove_pairs();
+            again |= drop_faults();
+            again |= simplify_world();
+            again |= lower_values();
+            again |= renumber();
+        }
+        // The loop above ended because nothing helped; say so by trying, also where the budget ended it.
+        while (!spent()) {
+            bool removed = false;
+            for (unsigned i = best_.value.count; i-- > 0 && !removed;)
+                removed = accept(without(best_.value, i, 1));
+            if (!removed) {
+                best_.one_minimal = !refused_;
+                break;
+            }
+        }
+        return best_;
+    }
+
+  private:
+    const std::function<bool(const Case&)>& still_fails_;
+    Budget budget_;
+    Minimised best_;
+    bool refused_ = false; // a try was not made for want of budget
+
+    bool spent() const { return best_.tries >= budget_.tries; }
+
+    // Tries a candidate; takes it if it is simpler and still fails.
+    bool accept(const Case& c)
+    {
+        if (!(cost_of(c) < cost_of(best_.value)) || !case_error(c).empty())
+            return false;
+        if (spent()) {
+            refused_ = true;
+            return false;
+        }
+        best_.tries++;
+        if (!still_fails_(c))
+            return false;
+        best_.value = c;
+        return true;
+    }
+
+    // Steps behind the failing one: found by halving, as most failures end the run.
+    bool cut_tail()
+    {
+        bool any = false;
+        for (unsigned cut = best_.value.count / 2; cut > 0; cut /= 2)
+            while (cut <= best_.value.count && accept(without(best_.value, best_.value.count - cut, cut)))
+                any = true;
+        return any;
+    }
+
+    bool remove_chunks()
+    {
+        bool any = false;
+        for (unsigned chunk = std::max(1u, best_.value.count / 2u); chunk > 0; chunk /= 2) {
+            for (unsigned i = best_.value.count; i > 0 && !spent();) { // from the end: dependents go first
+                i -= std::min(i, chunk);
+                any |= accept(without(best_.value, i, chunk));
+                i = std::min<unsigned>(i, best_.value.count);
+            }
+        }
+        return any;
+    }
+
+    // Two steps that only go together (a fault and the op it hits, an op and its undoing). Small cases only: it is quadratic.
+    bool remove_pairs()
+    {
+        if (best_.value.count > 12)
+            return false;
+        for (unsigned k = best_.value.count; k-- > 1;)
+            for (unsigned i = k; i-- > 0;)
+                if (accept(without(without(best_.value, k, 1), i, 1)))
+                    return true;
+        return false;
+    }
+
+    // All at once; one by one they go with the chunks.
+    bool drop_faults()
+    {
+        bool any = false;
+        Case c = best_.value;
+        for (unsigned i = c.count; i-- > 0;)
+            if (specs()[c.steps[i].op].actor == Actor::machine)
+                c = without(c, i, 1);
+        any |= accept(c);
+        return any;
+    }
+
+    bool try_world(const World& w)
+    {
+        Case c = best_.value;
+        c.world = w;
+        return accept(c);
+    }
+
+    bool simplify_world()
+    {
+        bool any = false;
+        World plain;
+        plain.mode = best_.value.world.mode;
+        any |= try_world(plain);
+        const auto change = [&](auto edit) {
+            World w = best_.value.world;
+            edit(w);
+            any |= try_world(w);
+        };
+        while (best_.value.world.n_devices > 1 && !spent()) {
+            const unsigned before = best_.value.world.n_devices;
+            change([](World& w) { w.devices[--w.n_devices] = DeviceSpec{}; });
+            if (best_.value.world.n_devices == before)
+                break;
+        }
+        while (best_.value.world.n_banks > 1 && !spent()) {
+            const unsigned before = best_.value.world.n_banks;
+            change([](World& w) { w.banks[--w.n_banks] = BankSpec{}; });
+            if (best_.value.world.n_banks == before)
+                break;
+        }
+        change([](World& w) { w.line = 64; });
+        change([](World& w) { // pages of 4 KiB, in the same number
+            const uint64_t scale = w.page / 4096;
+            w.page = 4096;
+            for (unsigned b = 0; b < w.n_banks; b++)
+                w.banks[b].size /= scale;
+        });
+        for (unsigned b = 0; b < best_.value.world.n_banks; b++) {
+            change([&](World& w) { w.banks[b].phys = World{}.banks[0].phys + b * 0x10000000; });
+            for (const uint64_t pages : {4, 8, 16, 32, 64})
+                change([&](World& w) { w.banks[b].size = pages * w.page; });
+        }
+        for (unsigned d = 0; d < best_.value.world.n_devices; d++) {
+            change([&](World& w) { w.devices[d] = DeviceSpec{}; });
+            change([&](World& w) { w.devices[d].limit = DeviceSpec{}.limit; });
+            change([&](World& w) { w.devices[d].limit = all_ones; });
+            change([&](World& w) { w.devices[d].offset = 0; });
+            change([&](World& w) { w.devices[d].coherent = 0; });
+        }
+        return any;
+    }
+
+    bool try_value(unsigned step, size_t a, uint64_t v)
+    {
+        Case c = best_.value;
+        c.steps[step].arg[a] = v;
+        return accept(c);
+    }
+
+    // To the simplest value that still fails: default, 0, 1, boundaries, then by halving the distance.
+    bool lower_values()
+    {
+        bool any = false;
+        for (unsigned i = 0; i < best_.value.count && !spent(); i++) {
+            const auto fields = specs()[best_.value.steps[i].op].fields;
+            for (size_t a = 0; a < fields.size(); a++) {
+                if (is_name(fields[a].shape))
+                    continue;
+                const World& w = best_.value.world;
+                const uint64_t boundaries[] = {default_of(fields[a].shape).value_or(0), 0, 1, 2, 4, 8, 16, w.line, 2 * w.line, w.page, 2 * w.page, 1024};
+                for (const uint64_t v : boundaries)
+                    any |= try_value(i, a, v);
+                for (const Enumerator& e : words(fields[a].shape))
+                    any |= try_value(i, a, e.value);
+                if (!words(fields[a].shape).empty())
+                    continue;
+                for (uint64_t cut = best_.value.steps[i].arg[a] / 2; cut > 0 && !spent(); cut /= 2)
+                    while (cut <= best_.value.steps[i].arg[a] && try_value(i, a, best_.value.steps[i].arg[a] - cut))
+                        any = true;
+            }
+            any |= shrink_together(i);
+        }
+        return any;
+    }
+
+    // A size that others repeat (lengths of maps, syncs, accesses) only goes down together with them.
+    bool shrink_together(unsigned step)
+    {
+        bool any = false;
+        const Layout& l = layouts()[best_.value.steps[step].op];
+        if (l.size == Layout::absent && l.len == Layout::absent)
+            return false;
+        const uint64_t old = best_.value.steps[step].arg[l.size != Layout::absent ? l.size : l.len];
+        const World& w = best_.value.world;
+        for (const uint64_t v : {uint64_t{1}, uint64_t{8}, w.line, 2 * w.line, w.page, old / 2, old & ~(w.line - 1), old - 1}) {
+            if (v >= old)
+                continue;
+            Case c = best_.value;
+            for (unsigned i = 0; i < c.count; i++) {
+                const Layout& k = layouts()[c.steps[i].op];
+                for (const uint8_t a : {k.size, k.len})
+                    if (a != Layout::absent && c.steps[i].arg[a] == old)
+                        c.steps[i].arg[a] = v;
+            }
+            if (accept(c)) {
+                any = true;
+                break;
+            }
+        }
+        return any;
+    }
+
+    // b0, b1, ... in the order of their definitions.
+    bool renumber()
+    {
+        Case c = best_.value;
+        std::array<std::array<uint8_t, max_names>, obj_kinds> to{};
+        std::array<uint8_t, obj_kinds> next{};
+        for (unsigned i = 0; i < c.count; i++) {
+            const auto fields = specs()[c.steps[i].op].fields;
+            for (size_t a = 0; a < fields.size(); a++) {
+                if (!is_name(fields[a].shape))
+                    continue;
+                uint64_t& name = c.steps[i].arg[a];
+                const auto kind = static_cast<size_t>(obj_index(name_kind(name)));
+                if (fields[a].shape == Shape::def)
+                    to[kind][name_number(name)] = next[kind]++;
+                name = name_of(name_kind(name), to[kind][name_number(name)]);
+            }
+        }
+        return accept(c);
+    }
+};
+
+} // namespace
+
+Cost cost_of(const Case& c)
+{
+    Cost cost{c.count, 0, world_cost(c.world), 0, 0};
+    for (const Step& s : c.all()) {
+        const auto fields = specs()[s.op].fields;
+        cost.faults += specs()[s.op].actor == Actor::machine;
+        for (size_t a = 0; a < fields.size(); a++)
+            if (is_name(fields[a].shape))
+                cost.names += name_number(s.arg[a]);
+            else
+                cost.values += value_cost(fields[a].shape, s.arg[a]);
+    }
+    return cost;
+}
+
+Case without(const Case& c, unsigned first, unsigned n)
+{
+    Case out;
+    out.world = c.world;
+    out.expect = c.expect;
+    Scope scope(c.world);
+    for (unsigned i = 0; i < c.count; i++) {
+        if (i >= first && i - first < n)
+            continue;
+        const auto fields = specs()[c.steps[i].op].fields;
+        bool defined = true;
+        for (size_t a = 0; a < fields.size(); a++)
+            defined = defined && (fields[a].shape != Shape::use || scope.find(c.steps[i].arg[a]));
+        if (!defined)
+            continue;
+        out.push(c.steps[i]);
+        scope.append(c.steps[i]);
+    }
+    return out;
+}
+
+Minimised minimise_by(const Case& c, const std::function<bool(const Case&)>& still_fails, Budget budget)
+{
+    return Minimiser(c, still_fails, budget).run();
+}
+
+} // namespace dmaudit

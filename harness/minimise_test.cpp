@@ -1,0 +1,110 @@
+#include "harness/minimise.hpp"
+#include "harness/generate.hpp"
+#include "harness/rng.hpp"
+#include "harness/scope.hpp"
+#include "harness/text.hpp"
+#include <gtest/gtest.h>
+
+namespace dmaudit {
+namespace {
+
+// Stands for a bug: the device writes at least `least` bytes through a mapping whose buffer the CPU reads later.
+bool fails(const Case& c, uint64_t least)
+{
+    Scope scope(c.world);
+    std::array<bool, max_names> written{};
+    for (const Step& s : c.all()) {
+        if (s.op == Ops::index_of<ops::DeviceWrite>()) {
+            const auto w = unpack<ops::DeviceWrite>(s);
+            const Known* k = scope.find(w.object.v);
+            if (k && k->alive && k->parent != Known::no_parent && w.len.v >= least)
+                written[name_number(scope.objects()[k->parent].name)] = true;
+        } else if (s.op == Ops::index_of<ops::CpuRead>()) {
+            const uint64_t name = unpack<ops::CpuRead>(s).object.v;
+            if (name_kind(name) == obj_buffer && written[name_number(name)])
+                return true;
+        }
+        scope.append(s);
+    }
+    return false;
+}
+
+TEST(Minimise, finds_the_four_steps_of_a_bug_and_their_smallest_values)
+{
+    unsigned found = 0, tries = 0;
+    Case c;
+    for (uint64_t seed = 0; seed < 2000 && found < 50; seed++) {
+        generate(seed, *profile_named("streaming"), c, 64);
+        if (!fails(c, 40))
+            continue;
+        found++;
+        const Minimised m = minimise(c, [](const Case& k) { return fails(k, 40); });
+        tries += m.tries;
+        ASSERT_TRUE(m.one_minimal);
+        ASSERT_TRUE(fails(m.value, 40));
+        World plain;
+        plain.mode = Mode::conforming;
+        plain.banks[0].size = 16384;
+        EXPECT_EQ(m.value.world, plain);
+        ASSERT_EQ(m.value.count, 4) << print(m.value);
+        EXPECT_EQ(print(m.value.steps[0]), "b0 = buffer size=0");
+        EXPECT_EQ(print(m.value.steps[1]), "m0 = map_single b0 len=0 dir=bidirectional");
+        EXPECT_EQ(print(m.value.steps[2]), "device_write m0 len=40");
+        EXPECT_EQ(print(m.value.steps[3]), "cpu_read b0 len=0");
+    }
+    ASSERT_EQ(found, 50u);
+    std::printf("[ measured ] %u tries for a case\n", tries / found);
+}
+
+TEST(Minimise, every_accepted_case_is_valid_and_cheaper)
+{
+    Case c;
+    generate(3, *profile_named("all"), c, 60);
+    Cost last = cost_of(c);
+    Rng rng(1);
+    minimise(c, [&](const Case& k) {
+        EXPECT_EQ(case_error(k), "");
+        EXPECT_LT(cost_of(k), last);
+        if (rng.chance(1, 2))
+            return false;
+        last = cost_of(k);
+        return true;
+    });
+}
+
+TEST(Minimise, a_spent_budget_gives_the_best_so_far_and_claims_nothing)
+{
+    Case c;
+    uint64_t seed = 0;
+    do
+        generate(seed++, *profile_named("streaming"), c, 64);
+    while (!fails(c, 40));
+    for (const unsigned tries : {0u, 1u, 5u, 20u}) {
+        const Minimised m = minimise(c, [](const Case& k) { return fails(k, 40); }, {tries});
+        EXPECT_LE(m.tries, tries);
+        EXPECT_TRUE(fails(m.value, 40));
+        EXPECT_FALSE(m.one_minimal);
+    }
+}
+
+TEST(Minimise, one_minimal_is_true_only_if_no_step_can_go)
+{
+    // Needs an odd number of `fail` steps: removing any one breaks it, removing two does not.
+    const Parsed p = parse("fail\nfail\nfail\n");
+    const Minimised m = minimise(p.value, [](const Case& k) { return k.count % 2 == 1; });
+    EXPECT_EQ(m.value.count, 1);
+    EXPECT_TRUE(m.one_minimal);
+}
+
+TEST(Minimise, without_removes_what_depends)
+{
+    const Parsed p = parse("b0 = buffer size=64\nb1 = buffer size=64 at=64\nm0 = map_single b0 dir=to_device\ncpu_read b1\nunmap_single m0\n");
+    ASSERT_TRUE(p.ok);
+    EXPECT_EQ(without(p.value, 0, 1).count, 2);
+    EXPECT_EQ(without(p.value, 2, 1).count, 3);
+    EXPECT_EQ(without(p.value, 4, 1).count, 4);
+    EXPECT_EQ(without(p.value, 0, 5).count, 0);
+}
+
+} // namespace
+} // namespace dmaudit

@@ -1,0 +1,79 @@
+#include "harness/model.hpp"
+
+#include <bit>
+
+namespace dmaudit {
+
+void check_exhaustion(Session& s, Tag pool, uint64_t size)
+{
+    const Auditor& a = s.auditor();
+    if (s.violation() || size == 0 || !a.pools().alive(pool) || !a.promises(DMAUDIT_PROMISES_FIRST_FIT) || a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) ||
+        s.machine().fault_fired())
+        return;
+    const Range whole = a.pools()[pool].at;
+    const uint64_t page = s.world().page, pages = whole.len / page, wanted = (size - 1) / page + 1;
+    if (wanted > pages)
+        return;
+    const uint64_t run = std::bit_ceil(wanted);
+    for (uint64_t first = 0; first + run <= pages; first += run) {
+        const Range candidate{whole.at + first * page, run * page};
+        bool free = true;
+        for (uint32_t i = 0; i < a.blocks().live_count() && free; i++)
+            free = !a.blocks()[a.blocks().live(i)].granted.overlaps(candidate);
+        if (free) {
+            s.fail({RuleId::spurious_failure, 0, {candidate.at, 1}, pool, "the pool has a free aligned run of pages", run, 0, true});
+            return;
+        }
+    }
+}
+
+void FirstRequests::coherent(const dmaudit_request& req, Tag pool, const Auditor&)
+{
+    if (!coherent_.known)
+        coherent_ = {req, pool, true};
+}
+void FirstRequests::from_pool(Tag pool, uint64_t size)
+{
+    if (!pool_.known)
+        pool_ = {pool, size, true};
+}
+void FirstRequests::bounce(const dmaudit_request& req, uint64_t at, uint32_t direction)
+{
+    if (!bounce_.known)
+        bounce_ = {req, at, direction, true};
+}
+
+void FirstRequests::repeat(Session& s) const
+{
+    Auditor& a = s.auditor();
+    const auto lost = [&s](const char* what) { s.fail({RuleId::lost_capacity, 0, {}, 0, what, 0, 0, false}); };
+    if (coherent_.known && a.pool_of(coherent_.req.device) == coherent_.pool) {
+        dmaudit_block b{};
+        const int rc = a.alloc_coherent(coherent_.req, &b);
+        if (rc != DMAUDIT_OK)
+            return lost("everything was given back, and the first coherent allocation of the case fails now");
+        if (!s.violation())
+            a.free_coherent(b);
+    }
+    if (pool_.known && a.pools().alive(pool_.pool) && !s.violation()) {
+        dmaudit_block b{};
+        int ours = 0;
+        const int rc = a.alloc_from_pool(pool_.pool, pool_.size, &b, &ours);
+        if (rc != DMAUDIT_OK || !ours)
+            return lost("everything was given back, and the first allocation from the pool fails now");
+        if (!s.violation())
+            a.release_from_pool(b, &ours);
+    }
+    if (bounce_.known && !s.violation()) {
+        dmaudit_mapping m{};
+        const int rc = a.map_single(bounce_.req, s.machine().client() + bounce_.at, bounce_.direction, &m);
+        if (rc == Auditor::withheld)
+            return s.forgive(); // the buffer is gone
+        if (rc != DMAUDIT_OK)
+            return lost("everything was given back, and the first bounced mapping of the case fails now");
+        if (!s.violation())
+            a.unmap_single(m, every_byte, 0);
+    }
+}
+
+} // namespace dmaudit

@@ -1,0 +1,252 @@
+#include "harness/mutate.hpp"
+#include "harness/binary.hpp"
+#include "harness/binary_values.hpp"
+#include "harness/binary_world.hpp"
+#include "harness/scope.hpp"
+
+namespace dmaudit {
+namespace {
+
+// Appends steps of possibly broken cases to a valid one: definitions get the next number, uses follow them, and what
+// refers to nothing is pointed at something that lives, or dropped.
+class Builder {
+  public:
+    explicit Builder(Case& out) : out_(out), scope_(out.world) {}
+
+    const Scope& scope() const { return scope_; }
+
+    // Starts taking steps of another case: names are a world of their own.
+    void new_source() { to_ = {}; }
+
+    // Names of `s` are those of its source.
+    bool add(Step s)
+    {
+        const auto fields = specs()[s.op].fields;
+        for (size_t a = 0; a < fields.size(); a++) {
+            if (fields[a].shape != Shape::use)
+                continue;
+            const uint16_t name = s.arg[a] < 0x2000 ? to_[index(s.arg[a])] : uint16_t{0};
+            if (name && (name_kind(name) & fields[a].objs))
+                s.arg[a] = name;
+            else if (scope_.count(fields[a].objs, true))
+                s.arg[a] = scope_.recent(fields[a].objs, true, 0).name;
+            else
+                return false;
+        }
+        return put(s, true);
+    }
+
+    // Names of `s` are those of the case being built.
+    bool add_resolved(Step s) { return put(s, false); }
+
+  private:
+    Case& out_;
+    Scope scope_;
+    std::array<uint16_t, obj_kinds * max_names> to_{}; // name in the source -> name here; 0: none
+
+    static size_t index(uint64_t name)
+    {
+        const Obj kind = name_kind(name);
+        return static_cast<size_t>(obj_index(kind)) * max_names + name_number(name);
+    }
+
+    bool put(Step& s, bool remember)
+    {
+        if (out_.count >= max_steps)
+            return false;
+        const Layout& l = layouts()[s.op];
+        if (l.def != Layout::absent) {
+            const auto kind = static_cast<Obj>(specs()[s.op].fields[l.def].objs);
+            uint64_t name = s.arg[l.def];
+            if (!remember || scope_.defined(kind, name_number(name)))
+                name = name_of(kind, scope_.next(kind));
+            if (remember)
+                to_[index(s.arg[l.def])] = static_cast<uint16_t>(name);
+            s.arg[l.def] = name;
+        }
+        out_.push(s);
+        scope_.append(s);
+        return true;
+    }
+};
+
+uint64_t boundary(const World& w, const Known* used, Rng& rng)
+{
+    const uint64_t bits = rng.below(64), delta = rng.below(3) - 1; // -1, 0, +1
+    switch (rng.below(10)) {
+    case 0: return 0;
+    case 1: return 1;
+    case 2: return w.line + delta;
+    case 3: return w.page + delta;
+    case 4: return (uint64_t{1} << bits % 16) + delta;
+    case 5: return (uint64_t{1} << bits) + delta;
+    case 6: return 0 - rng.below(16);
+    case 7: return used ? used->last.len + delta : 64;
+    default: return used ? used->length + delta : 64;
+    }
+}
+
+// One argument that is not a name.
+void set_value(const Scope& scope, Step& s, Rng& rng)
+{
+    const Layout& l = layouts()[s.op];
+    const auto fields = specs()[s.op].fields;
+    const Known* used = l.use == Layout::absent ? nullptr : scope.find(s.arg[l.use]);
+    const auto first = static_cast<size_t>(rng.below(fields.size()));
+    for (size_t i = 0; i < fields.size(); i++) {
+        const size_t a = (first + i) % fields.size();
+        if (fields[a].shape == Shape::def || fields[a].shape == Shape::use)
+            continue;
+        const bool number = words(fields[a].shape).empty() && fields[a].shape != Shape::device;
+        if (number && l.off != Layout::absent && l.len != Layout::absent && used && (a == l.off || a == l.len) && rng.chance(1, 2)) {
+            const bool last = rng.chance(1, 2); // ranges that line up find more than any number
+            s.arg[l.off] = last ? used->last.off : 0;
+            s.arg[l.len] = last ? used->last.len : used->length;
+        } else if (number && rng.chance(1, 2)) {
+            s.arg[a] = boundary(scope.world(), used, rng);
+        } else if (number && rng.chance(1, 4)) {
+            const uint64_t step = 1 + rng.below(16);
+            s.arg[a] += rng.chance(1, 2) ? step : 0 - step;
+        } else {
+            s.arg[a] = codes::value_of({scope, s, l, used}, a, static_cast<uint16_t>(rng.below(codes::code_literal)));
+        }
+        return;
+    }
+}
+
+void retarget(const Scope& scope, Step& s, Rng& rng)
+{
+    const Layout& l = layouts()[s.op];
+    if (l.use == Layout::absent)
+        return;
+    const bool dead = scope.world().mode == Mode::hostile && rng.chance(1, 4);
+    const unsigned n = scope.count(l.needs, !dead);
+    if (n)
+        s.arg[l.use] = scope.recent(l.needs, !dead, static_cast<unsigned>(rng.below(n))).name;
+}
+
+// A random op (or the maker of what it lacks), as random bytes would say it.
+Step fresh(const Scope& scope, Rng& rng, Actor wanted, bool any)
+{
+    Step s;
+    do
+        s.op = static_cast<uint8_t>(rng.below(op_count));
+    while (!any && specs()[s.op].actor != wanted);
+    for (unsigned depth = 0; depth < obj_kinds; depth++) {
+        const Layout& l = layouts()[s.op];
+        if (l.use == Layout::absent || scope.count(l.needs, true))
+            break;
+        s.op = l.makers[rng.below(l.n_makers)];
+    }
+    if (layouts()[s.op].use != Layout::absent && !scope.count(layouts()[s.op].needs, true))
+        s.op = 0;
+    const Layout& l = layouts()[s.op];
+    const auto fields = specs()[s.op].fields;
+    retarget(scope, s, rng);
+    if (l.use != Layout::absent && !scope.find(s.arg[l.use]))
+        s.arg[l.use] = scope.recent(l.needs, true, 0).name;
+    const Known* used = l.use == Layout::absent ? nullptr : scope.find(s.arg[l.use]);
+    for (size_t a = 0; a < fields.size(); a++)
+        if (fields[a].shape != Shape::def && fields[a].shape != Shape::use)
+            s.arg[a] = codes::value_of({scope, s, l, used}, a, static_cast<uint16_t>(rng.below(codes::code_literal)));
+    if (used && l.off != Layout::absent && l.len != Layout::absent)
+        if (const uint64_t mode = rng.below(16); mode >= 6) {
+            s.arg[l.off] = mode < 11 ? used->last.off : 0;
+            s.arg[l.len] = mode < 11 ? used->last.len : used->length;
+        }
+    return s;
+}
+
+void change_world(World& w, Rng& rng)
+{
+    std::array<uint8_t, cell_bytes> header{};
+    if (codes::write_header(w, {}, header) != cell_bytes || header[0] != 1)
+        for (uint8_t& byte : header) // a literal world: start again from the tables
+            byte = static_cast<uint8_t>(rng.next());
+    header[0] = 1;
+    const auto at = static_cast<size_t>(3 + rng.below(7));
+    const auto bit = rng.below(8);
+    header[at] = static_cast<uint8_t>(rng.chance(1, 2) ? header[at] ^ 1u << bit : rng.next() & 0xff);
+    const Mode mode = w.mode;
+    Expect ignored;
+    codes::read_header(header, w, ignored);
+    w.mode = mode;
+    if (rng.chance(1, 16))
+        w.mode = mode == Mode::hostile ? Mode::conforming : Mode::hostile;
+}
+
+enum Change : unsigned { insert, remove, duplicate, swap, move, target, value, disturb, world, n_changes };
+
+Change pick(Rng& rng)
+{
+    constexpr uint8_t base[n_changes] = {24, 16, 8, 8, 4, 12, 24, 8, 4};
+    uint64_t at = rng.below(108);
+    unsigned i = 0;
+    while (at >= base[i])
+        at -= base[i++];
+    return static_cast<Change>(i);
+}
+
+void change_once(Case& c, Rng& rng)
+{
+    Change change = pick(rng);
+    if (c.count == 0)
+        change = insert;
+    const Case old = c;
+    const auto at = static_cast<unsigned>(rng.below(old.count + (change == insert ? 1u : 0u)));
+    const auto other = static_cast<unsigned>(rng.below(old.count));
+    const auto n = static_cast<unsigned>(rng.chance(3, 4) ? 1 : 1 + rng.below(8));
+    c.count = 0;
+    if (change == world)
+        change_world(c.world, rng);
+    Builder b(c);
+    for (unsigned i = 0; i <= old.count; i++) {
+        if (i == at && change == insert)
+            for (unsigned k = 0; k < n; k++)
+                b.add_resolved(fresh(b.scope(), rng, Actor::client, true));
+        if (i == at && change == disturb)
+            b.add_resolved(fresh(b.scope(), rng, Actor::machine, false));
+        if (i == other && change == move && at < old.count)
+            b.add(old.steps[at]);
+        if (i == old.count)
+            break;
+        if (change == remove && i >= at && i - at < n)
+            continue;
+        if (change == move && i == at)
+            continue;
+        Step s = change == swap && i == at ? old.steps[other] : change == swap && i == other ? old.steps[at] : old.steps[i];
+        if (i == at && change == value)
+            set_value(b.scope(), s, rng);
+        if (i == at && change == target)
+            retarget(b.scope(), s, rng); // names of the new case; up to here they are those of the old one
+        b.add(s);
+        if (i == at && change == duplicate)
+            b.add(s);
+    }
+}
+
+} // namespace
+
+void mutate(Case& c, Rng& rng)
+{
+    const Case before = c;
+    for (unsigned calls = 0; calls < 4 && c == before; calls++)
+        for (uint64_t rounds = 1 + rng.below(4); rounds > 0; rounds--)
+            change_once(c, rng);
+}
+
+void crossover(const Case& a, const Case& b, Rng& rng, Case& out)
+{
+    out.world = rng.chance(1, 2) ? a.world : b.world;
+    out.expect = {};
+    out.count = 0;
+    const auto head = static_cast<unsigned>(rng.below(a.count + 1u)), tail = static_cast<unsigned>(rng.below(b.count + 1u));
+    Builder builder(out);
+    for (unsigned i = 0; i < head; i++)
+        builder.add(a.steps[i]);
+    builder.new_source(); // what the tail has not defined itself is found among the living of the head
+    for (unsigned i = tail; i < b.count; i++)
+        builder.add(b.steps[i]);
+}
+
+} // namespace dmaudit

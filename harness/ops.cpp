@@ -1,0 +1,45 @@
+#include "harness/ops.hpp"
+
+namespace dmaudit {
+namespace {
+
+template <class... Op> constexpr std::array<Spec, sizeof...(Op)> make_specs(OpList<Op...>)
+{
+    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor}...};
+}
+constexpr auto all_specs = make_specs(Ops{});
+
+constexpr Enumerator dirs[] = {{"bidirectional", 0}, {"to_device", 1}, {"from_device", 2}, {"none", 3}};
+constexpr Enumerator sync_dirs[] = {{"bidirectional", 0}, {"to_device", 1}, {"from_device", 2}, {"none", 3}, {"same", same_direction}};
+constexpr Enumerator attr_words[] = {{"none", 0}, {"skip", 1}};
+constexpr Enumerator flags[] = {{"no", 0}, {"yes", 1}};
+constexpr Enumerator lies[] = {{"none", lie_none}, {"size-1", lie_size_less}, {"size+1", lie_size_more}, {"interior", lie_interior},
+                               {"foreign", lie_foreign}, {"other-dir", lie_other_dir}, {"other-device", lie_other_device}, {"other-kind", lie_other_kind}};
+constexpr Enumerator cache_ops[] = {{"flush", 1}, {"invalidate", 2}, {"flush_invalidate", 3}};
+
+} // namespace
+
+const std::array<Spec, op_count>& specs() { return all_specs; }
+
+std::optional<uint8_t> op_named(std::string_view name)
+{
+    for (size_t i = 0; i < op_count; i++)
+        if (all_specs[i].name == name)
+            return static_cast<uint8_t>(i);
+    return {};
+}
+
+std::span<const Enumerator> words(Shape s)
+{
+    switch (s) {
+    case Shape::dir: return dirs;
+    case Shape::sync_dir: return sync_dirs;
+    case Shape::attrs: return attr_words;
+    case Shape::flag: return flags;
+    case Shape::lie: return lies;
+    case Shape::cache_op: return cache_ops;
+    default: return {};
+    }
+}
+
+} // namespace dmaudit

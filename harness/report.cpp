@@ -1,0 +1,165 @@
+#include "harness/report.hpp"
+
+#include "harness/text.hpp"
+
+#include <algorithm>
+#include <fmt/core.h>
+#include <vector>
+
+namespace dmaudit {
+namespace {
+
+std::string_view op_name(uint8_t op) { return op < op_count ? specs()[op].name : "end"; }
+
+// How a byte is drawn.
+struct Glyph {
+    char letter;
+    int colour; // ANSI
+    std::string_view meaning;
+};
+Glyph glyph(uint8_t s)
+{
+    switch (owner_of(s)) {
+    case Owner::none: return {'.', 90, "nobody's"};
+    case Owner::provider: return {'p', 35, "provider's"};
+    case Owner::cpu:
+        if (direction_of(s) == Direction::none)
+            return cache_of(s) == CacheState::cpu_wrote ? Glyph{'W', 32, "CPU's, written"} : cache_of(s) == CacheState::device_wrote ? Glyph{'s', 33, "CPU's, stale"} : Glyph{'c', 32, "CPU's"};
+        return cache_of(s) == CacheState::cpu_wrote ? Glyph{'H', 36, "mapped, with the CPU, written"} : Glyph{'h', 36, "mapped, with the CPU"};
+    case Owner::device:
+        return direction_of(s) == Direction::to ? Glyph{'r', 34, "device's, to_device"}
+               : direction_of(s) == Direction::none ? Glyph{'m', 34, "several devices', to_device"}
+               : cache_of(s) == CacheState::device_wrote ? Glyph{'D', 31, "device's, written by it"} : Glyph{'d', 31, "device's"};
+    case Owner::shared: return {'S', 33, "coherent"};
+    case Owner::guard: return {'t', 90, "tail of a block"};
+    default: return {'?', 0, "?"};
+    }
+}
+
+// Replays the case and notes what happened to the first bad byte, and how the bytes around it looked at the end.
+class History final : public StepTrace {
+  public:
+    History(const Case& c, const Violation& v) : case_(c), violation_(v) {}
+    void step(unsigned i) override { step_ = i; }
+    void applied(Event e, Range r) override
+    {
+        if (!violation_.bytes.empty() && r.contains(violation_.bytes.at))
+            events_.push_back({step_, e});
+    }
+    void stopped(Session& s) override
+    {
+        const uint64_t line = case_.world.line, ram = s.auditor().map().size();
+        if (violation_.bytes.empty())
+            return;
+        const Range wanted = Range{violation_.bytes.at, 1}.lines(std::max<uint64_t>(line, 64));
+        first_ = wanted.at >= 64 ? wanted.at - 64 : 0;
+        for (uint64_t at = first_; at < std::min(wanted.end() + 64, ram); at++)
+            states_.push_back(s.auditor().map().at(at));
+        address_ = s.machine().phys_of(violation_.bytes.at);
+        first_address_ = s.machine().phys_of(first_);
+    }
+
+    std::string lines() const
+    {
+        std::string out;
+        unsigned last = ~0u;
+        for (const auto& [step, event] : events_) {
+            if (step == last)
+                continue;
+            last = step;
+            out += fmt::format("    op {:<3} {}\n", step, step < case_.count ? print(case_.steps[step]) : "(everything is given back)");
+        }
+        return out;
+    }
+
+    std::string picture(bool colour) const
+    {
+        std::string out, legend;
+        std::vector<char> seen;
+        for (uint64_t row = 0; row < states_.size(); row += 64) {
+            out += fmt::format("    {:#014x}  ", first_address_ + row);
+            for (uint64_t i = row; i < std::min<uint64_t>(row + 64, states_.size()); i++) {
+                const Glyph g = glyph(states_[i]);
+                out += colour ? fmt::format("\x1b[{}m{}\x1b[0m", g.colour, g.letter) : std::string(1, g.letter);
+                if (i % 16 == 15 && i % 64 != 63)
+                    out += ' ';
+                if (std::find(seen.begin(), seen.end(), g.letter) == seen.end()) {
+                    seen.push_back(g.letter);
+                    legend += (legend.empty() ? "" : ", ") + (colour ? fmt::format("\x1b[{}m{}\x1b[0m {}", g.colour, g.letter, g.meaning) : fmt::format("{} {}", g.letter, g.meaning));
+                }
+            }
+            out += '\n';
+            if (const uint64_t bad = violation_.bytes.at - first_; bad >= row && bad < row + 64) {
+                const uint64_t column = bad - row, shown = std::min(violation_.bytes.len, 64 - column);
+                std::string marks(20, ' ');
+                for (uint64_t i = 0; i < column + shown; i++) {
+                    marks += i >= column ? '^' : ' ';
+                    if (i % 16 == 15)
+                        marks += ' ';
+                }
+                out += marks.substr(0, marks.find_last_not_of(' ') + 1) + '\n';
+            }
+        }
+        return out.empty() ? out : out + "    (" + legend + ")\n";
+    }
+    uint64_t address() const { return address_; }
+    bool has_bytes() const { return !states_.empty(); }
+
+  private:
+    struct Happened {
+        unsigned step;
+        Event event;
+    };
+    const Case& case_;
+    const Violation& violation_;
+    unsigned step_ = 0;
+    std::vector<Happened> events_;
+    std::vector<uint8_t> states_;
+    uint64_t first_ = 0, address_ = 0, first_address_ = 0;
+};
+
+} // namespace
+
+BugKey key_of(const Case& c, const Result& r)
+{
+    if (!r.violation)
+        return {};
+    return {r.violation->rule, static_cast<uint8_t>(r.violation->state & 0x7f), r.step < c.count ? c.steps[r.step].op : static_cast<uint8_t>(op_count)};
+}
+
+std::string key_lines(const BugKey& k)
+{
+    const std::string_view name = rule(k.rule).name, state = state_name(k.state), op = op_name(k.op);
+    return fmt::format("dmaudit.cc:1: ASSERTION FAILED: dmaudit {} {}->{}\nDEDUP_TOKEN: {}--{}--{}\n", name, state, op, name, state, op);
+}
+
+std::string report(const Case& c, const Result& r, const dmaudit_provider& provider, Session& session, const ReportOptions& options)
+{
+    if (!r.violation)
+        return "no violation\n";
+    const Violation& v = *r.violation;
+    const Rule& broken = rule(v.rule);
+    History history(c, v);
+    execute(c, provider, session, nullptr, nullptr, &history);
+
+    const auto bold = [&](std::string_view s) { return options.colour ? fmt::format("\x1b[1m{}\x1b[0m", s) : std::string(s); };
+    std::string out = key_lines(key_of(c, r));
+    const std::string_view whose = broken.fault == Fault::provider ? "the provider's fault" : broken.fault == Fault::client ? "the client's fault" : "a limit of the auditor";
+    out += fmt::format("\n{}: {}\n  {} (CWE-{}; provider: {})\n", bold(broken.name), broken.meaning, whose, broken.cwe, provider.name);
+    out += fmt::format("\n  op {:<3}  {}\n", r.step, r.step < c.count ? print(c.steps[r.step]) : "(at the end: everything is given back)");
+    if (*v.what)
+        out += fmt::format("  what    {}", v.what) + (v.numbers ? fmt::format(": expected {:#x}, found {:#x}\n", v.expected, v.got) : "\n");
+    if (history.has_bytes()) {
+        out += fmt::format("  bytes   {} from physical address {:#x}\n", v.bytes.len, history.address());
+        out += fmt::format("  state   {}: {}{}\n", state_name(v.state), state_text(v.state), is_initialised(v.state) ? "" : ", contents undefined");
+        if (const std::string lines = history.lines(); !lines.empty())
+            out += fmt::format("\n  what happened to {:#x}:\n{}", history.address(), lines);
+        out += fmt::format("\n  the bytes around it:\n{}", history.picture(options.colour));
+    }
+    out += fmt::format("\n  {}\n", broken.advice);
+    if (!options.replay.empty())
+        out += fmt::format("\n  replay: {}\n", options.replay);
+    return out;
+}
+
+} // namespace dmaudit

@@ -1,0 +1,111 @@
+#include "harness/session.hpp"
+
+#include <cstring>
+
+namespace dmaudit {
+
+Session::Session() = default;
+
+Session::~Session()
+{
+    if (is_open())
+        close();
+}
+
+int Session::open(const World& w, const dmaudit_provider& provider)
+{
+    world_ = w;
+    own_.reset();
+    MachineSpec spec;
+    spec.page = w.page;
+    spec.line = w.line;
+    spec.n_banks = w.n_banks;
+    spec.n_devices = w.n_devices;
+    Surroundings around;
+    std::array<Range, max_banks> arenas;
+    uint64_t at = 0;
+    for (unsigned i = 0; i < w.n_banks; i++) {
+        const uint64_t arena = divide(w, i).arena;
+        spec.banks[i] = {w.banks[i].phys, w.banks[i].size, arena};
+        arenas[i] = {at, arena};
+        at += w.banks[i].size;
+    }
+    for (unsigned i = 0; i < w.n_devices; i++) {
+        spec.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0};
+        around.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0};
+    }
+    machine_.configure(spec, this);
+    around.ram = machine_.ram_size();
+    around.page = w.page;
+    around.line = w.line;
+    around.n_devices = w.n_devices;
+    around.provider_view = machine_.door();
+    around.client_view = machine_.client();
+    machine_.begin_call();
+    const int rc = provider.open(&machine_.platform(), &ctx_);
+    machine_.end_call();
+    if (rc != DMAUDIT_OK) {
+        machine_.reset();
+        return rc;
+    }
+    provider_ = &provider;
+    auditor_.begin(around, *this, provider, ctx_, {arenas.data(), w.n_banks});
+    return rc;
+}
+
+void Session::close()
+{
+    const bool sound = !violation();
+    machine_.begin_call();
+    provider_->close(ctx_);
+    machine_.end_call();
+    if (sound && (machine_.lock_error() || machine_.locks_held()))
+        fail({RuleId::no_progress, 0, {}, 0, "a lock was taken twice, given back twice or kept", 0, machine_.locks_held(), true});
+    if (sound && machine_.metadata_kept())
+        fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind", 0, 0, false});
+    if (sound && machine_.cache().uncached_pages())
+        fail({RuleId::lost_capacity, 0, {}, 0, "close left pages uncached", 0, machine_.cache().uncached_pages(), true});
+    if (auditor_.violation())
+        own_ = auditor_.violation();
+    auditor_.end();
+    auditor_.forgive();
+    machine_.reset();
+    provider_ = nullptr;
+}
+
+void Session::fail(const Violation& v)
+{
+    if (violation())
+        return;
+    own_ = v;
+    if (is_open() && v.bytes.at < auditor_.map().size())
+        own_->state = auditor_.map().at(v.bytes.at);
+}
+
+bool Session::may_uncache(uint64_t at, uint64_t len)
+{
+    if (!auditor_.may_uncache({at, len}))
+        return false;
+    if (const auto dirty = machine_.cache().first_dirty(at, len))
+        fail({RuleId::missing_clean, 0, {*dirty, 1}, 0, "pages become uncached while a line in them is dirty", 0, 0, false});
+    return true;
+}
+
+std::optional<uint64_t> Session::first_wrong(Range r) const
+{
+    const uint8_t* ram = machine_.door();
+    std::optional<uint64_t> wrong;
+    auditor_.map().for_each_run(r, [&](Range run, uint8_t s) {
+        if (wrong || !is_initialised(s) || owner_of(s) == Owner::guard || transition(Event::cpu_read).rule[s])
+            return;
+        if (std::memcmp(ram + run.at, contents_.at(run.at), run.len) == 0)
+            return;
+        uint64_t at = run.at;
+        while (ram[at] == *contents_.at(at))
+            at++;
+        wrong = at;
+    });
+    return wrong;
+}
+
+} // namespace dmaudit

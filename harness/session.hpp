@@ -1,0 +1,64 @@
+// A session: one machine, one provider opened on it, and the auditor between it and the client. Machines are costly to
+// make and cheap to reset, so a session object is used for case after case.
+#pragma once
+#include "harness/contents.hpp"
+#include "harness/world.hpp"
+#include "machine/machine.hpp"
+#include "shadow/auditor.hpp"
+
+namespace dmaudit {
+
+class Session final : MachineObserver, Evidence {
+  public:
+    Session();
+    ~Session() override;
+
+    // Build the world and open the provider on it. Returns the provider's code.
+    int open(const World&, const dmaudit_provider&);
+    // Close the provider; the machine is reset. What the provider did not give back is a violation.
+    void close();
+    bool is_open() const { return provider_ != nullptr; }
+
+    Machine& machine() { return machine_; }
+    Auditor& auditor() { return auditor_; }
+    Contents& contents() { return contents_; }
+    const World& world() const { return world_; }
+
+    // Violations by the machine itself or by the data oracle land beside the auditor's; the first one counts.
+    const std::optional<Violation>& violation() const { return auditor_.violation() ? auditor_.violation() : own_; }
+    void fail(const Violation& v);
+    // Only the auditor's verdict on the client is taken back.
+    void forgive() { auditor_.forgive(); }
+
+    // Bytes that the CPU may read, are defined, and do not hold what they must: the first one.
+    std::optional<uint64_t> first_wrong(Range) const;
+
+  private:
+    // MachineObserver
+    void platform_call(PlatformCall, uint64_t, uint64_t) override {}
+    bool may_uncache(uint64_t at, uint64_t len) override;
+    void writeback_over_stale(uint64_t line_at) override { auditor_.writeback_over_stale(line_at); }
+    void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override { auditor_.drops_dirty(line_at); }
+    // Evidence
+    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const override { return machine_.translate(device, bus, len); }
+    std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override { return machine_.offset_of(phys, len); }
+    uint64_t phys_of(uint64_t offset) const override { return machine_.phys_of(offset); }
+    std::optional<uint64_t> first_difference(Range r) const override { return machine_.cache().first_difference(r.at, r.len); }
+    std::optional<uint64_t> first_dirty(Range r) const override { return machine_.cache().first_dirty(r.at, r.len); }
+    bool byte_dirty(uint64_t at) const override { return machine_.cache().byte_dirty(at); }
+    bool byte_stale(uint64_t at) const override { return machine_.cache().byte_stale(at); }
+    bool uncached(Range r) const override { return machine_.cache().all_uncached(r.at, r.len); }
+    uint64_t uncached_pages() const override { return machine_.cache().uncached_pages(); }
+    bool fault_injected() const override { return machine_.fault_fired(); }
+    void wrote(Range r) override { machine_.cpu_wrote(r.at, r.len); }
+
+    Machine machine_;
+    Auditor auditor_;
+    Contents contents_;
+    World world_;
+    const dmaudit_provider* provider_ = nullptr;
+    void* ctx_ = nullptr;
+    std::optional<Violation> own_;
+};
+
+} // namespace dmaudit

@@ -1,0 +1,254 @@
+#include "machine/cache.hpp"
+
+#include "machine/ram.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace dmaudit {
+namespace {
+constexpr unsigned block_shift = 12; // granularity of the touched flags
+constexpr uint64_t block = 1u << block_shift;
+} // namespace
+
+void Cache::configure(uint64_t bytes, uint64_t page, uint64_t line, bool simulated)
+{
+    bytes_ = bytes;
+    line_ = line;
+    page_shift_ = static_cast<unsigned>(std::countr_zero(page));
+    line_shift_ = static_cast<unsigned>(std::countr_zero(line));
+    simulated_ = simulated;
+    any_uncached_ = false;
+    n_uncached_ = 0;
+    uncached_.assign((bytes >> page_shift_) + 1, 0);
+    if (!simulated)
+        return;
+    if (!d_) {
+        d_.reset(new uint8_t[Ram::capacity]); // left as it is: filled below, as far as a world needs it
+        s_.reset(new uint8_t[Ram::capacity]);
+        saved_.assign(Ram::capacity >> 4, 0);
+        forced_.assign(Ram::capacity >> 4, 0);
+        touched_.assign(Ram::capacity >> block_shift, 0);
+    }
+    for (; filled_ < bytes; filled_ += block)
+        std::memcpy(d_.get() + filled_, Ram::initial_page(), block);
+}
+
+void Cache::reset()
+{
+    if (simulated_)
+        for (uint64_t at = 0; at < bytes_; at += block)
+            if (uint8_t& t = touched_[at >> block_shift]) {
+                t = 0;
+                std::memcpy(d_.get() + at, Ram::initial_page(), block);
+                std::memset(saved_.data() + (at >> line_shift_), 0, block >> line_shift_);
+                std::memset(forced_.data() + (at >> line_shift_), 0, block >> line_shift_);
+            }
+    if (any_uncached_)
+        uncached_.assign(uncached_.size(), 0);
+    any_uncached_ = false;
+}
+
+template <class F> void Cache::each_line(uint64_t at, uint64_t len, F f) const
+{
+    if (len == 0)
+        return;
+    for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_)
+        if (!any_uncached_ || !uncached(l))
+            f(l);
+}
+
+void Cache::touch_device(uint64_t at, uint64_t len)
+{
+    for (uint64_t b = at >> block_shift; b <= (at + len - 1) >> block_shift; b++)
+        touched_[b] = 1;
+}
+
+bool Cache::line_dirty(uint64_t at) const
+{
+    if (!simulated_ || uncached(at))
+        return false;
+    const uint64_t l = at & ~(line_ - 1);
+    return forced_[l >> line_shift_] || std::memcmp(c_ + l, exchanged(l), line_) != 0;
+}
+
+bool Cache::byte_dirty(uint64_t at) const
+{
+    return simulated_ && !uncached(at) && c_[at] != exchanged(at & ~(line_ - 1))[at & (line_ - 1)];
+}
+
+bool Cache::byte_stale(uint64_t at) const
+{
+    return simulated_ && !uncached(at) && saved_[at >> line_shift_] && s_[at] != d_[at];
+}
+
+void Cache::writeback(uint64_t l)
+{
+    touch_device(l, line_);
+    std::memcpy(d_.get() + l, c_ + l, line_);
+    saved_[l >> line_shift_] = forced_[l >> line_shift_] = 0;
+}
+
+void Cache::drop(uint64_t l)
+{
+    std::memcpy(c_ + l, d_.get() + l, line_);
+    saved_[l >> line_shift_] = forced_[l >> line_shift_] = 0;
+}
+
+void Cache::clean(uint64_t at, uint64_t len)
+{
+    if (!simulated_)
+        return;
+    each_line(at, len, [this](uint64_t l) {
+        if (!line_dirty(l))
+            return;
+        if (observer_ && saved_[l >> line_shift_])
+            observer_->writeback_over_stale(l);
+        writeback(l);
+    });
+}
+
+void Cache::invalidate(uint64_t at, uint64_t len)
+{
+    if (!simulated_)
+        return;
+    each_line(at, len, [this, at, len](uint64_t l) {
+        if (observer_ && line_dirty(l))
+            observer_->drops_dirty(l, at, len);
+        drop(l);
+    });
+}
+
+void Cache::evict(uint64_t at, uint64_t len)
+{
+    clean(at, len);
+    if (simulated_)
+        each_line(at, len, [this](uint64_t l) { drop(l); });
+}
+
+void Cache::prefetch(uint64_t at, uint64_t len)
+{
+    if (!simulated_)
+        return;
+    each_line(at, len, [this](uint64_t l) {
+        if (!line_dirty(l))
+            drop(l);
+    });
+}
+
+void Cache::set_uncached(uint64_t at, uint64_t len, bool on)
+{
+    for (uint64_t p = at >> page_shift_; p < (at + len) >> page_shift_; p++) {
+        if (uncached_[p] == static_cast<uint8_t>(on))
+            continue;
+        const uint64_t from = p << page_shift_, bytes = uint64_t{1} << page_shift_;
+        if (simulated_) {
+            touch_device(from, bytes);
+            if (on)
+                std::memcpy(c_ + from, d_.get() + from, bytes); // whatever the cache held is gone
+            else
+                std::memcpy(d_.get() + from, c_ + from, bytes);
+            std::memset(saved_.data() + (from >> line_shift_), 0, bytes >> line_shift_);
+            std::memset(forced_.data() + (from >> line_shift_), 0, bytes >> line_shift_);
+        }
+        uncached_[p] = on;
+        n_uncached_ += on ? 1 : ~uint64_t{0};
+        any_uncached_ = true;
+    }
+}
+
+bool Cache::all_uncached(uint64_t at, uint64_t len) const
+{
+    for (uint64_t p = at >> page_shift_; len && p <= (at + len - 1) >> page_shift_; p++)
+        if (!uncached_[p])
+            return false;
+    return true;
+}
+
+void Cache::wrote(uint64_t at, uint64_t len)
+{
+    if (!simulated_ || len == 0)
+        return;
+    touch_device(at, len);
+    std::memset(forced_.data() + (at >> line_shift_), 1, ((at + len - 1) >> line_shift_) - (at >> line_shift_) + 1);
+    if (any_uncached_)
+        for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_)
+            if (uncached(l))
+                forced_[l >> line_shift_] = 0;
+}
+
+std::optional<uint64_t> Cache::first_dirty(uint64_t at, uint64_t len) const
+{
+    if (!simulated_ || len == 0)
+        return {};
+    for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_) {
+        if (!line_dirty(l))
+            continue;
+        for (uint64_t i = l; i < l + line_; i++)
+            if (byte_dirty(i))
+                return i;
+        return l;
+    }
+    return {};
+}
+
+void Cache::read(uint64_t at, uint64_t len, uint8_t* out) const
+{
+    if (!any_uncached_) {
+        std::memcpy(out, d_.get() + at, len);
+        return;
+    }
+    for (uint64_t i = 0; i < len;) { // page by page: an uncached page has one value only
+        const uint64_t page_end = (((at + i) >> page_shift_) + 1) << page_shift_, n = std::min(len - i, page_end - (at + i));
+        std::memcpy(out + i, (uncached(at + i) ? c_ : d_.get()) + at + i, n);
+        i += n;
+    }
+}
+
+void Cache::write(uint64_t at, uint64_t len, const uint8_t* in)
+{
+    if (len == 0)
+        return;
+    touch_device(at, len);
+    for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_) {
+        const uint64_t from = std::max(l, at), n = std::min(l + line_, at + len) - from;
+        if (any_uncached_ && uncached(l)) {
+            std::memcpy(c_ + from, in + (from - at), n);
+            continue;
+        }
+        if (uint8_t& saved = saved_[l >> line_shift_]; !saved) {
+            std::memcpy(s_.get() + l, d_.get() + l, line_);
+            saved = 1;
+        }
+        std::memcpy(d_.get() + from, in + (from - at), n);
+    }
+}
+
+void Cache::coherent_write(uint64_t at, uint64_t len, const uint8_t* in)
+{
+    std::memcpy(c_ + at, in, len);
+    if (!simulated_ || len == 0)
+        return;
+    touch_device(at, len);
+    std::memcpy(d_.get() + at, in, len);
+    for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_)
+        if (saved_[l >> line_shift_]) {
+            const uint64_t from = std::max(l, at), n = std::min(l + line_, at + len) - from;
+            std::memcpy(s_.get() + from, in + (from - at), n);
+        }
+}
+
+std::optional<uint64_t> Cache::first_difference(uint64_t at, uint64_t len) const
+{
+    if (!simulated_)
+        return {};
+    if (!any_uncached_ && std::memcmp(c_ + at, d_.get() + at, len) == 0)
+        return {};
+    for (uint64_t i = at; i < at + len; i++)
+        if (c_[i] != d_[i] && !uncached(i))
+            return i;
+    return {};
+}
+
+} // namespace dmaudit

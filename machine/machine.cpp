@@ -1,0 +1,238 @@
+#include "machine/machine.hpp"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace dmaudit {
+
+struct Machine::Meta {
+    Meta *next, *prev;
+};
+
+Machine::Machine() : cache_(ram_.door())
+{
+    platform_.abi = DMAUDIT_ABI;
+    platform_.struct_size = sizeof platform_;
+    platform_.self = this;
+    platform_.banks = banks_.data();
+    platform_.arenas = arenas_.data();
+    platform_.devices = devices_.data();
+    platform_.clean = [](void* self, uint64_t phys, uint64_t len) {
+        Machine& m = of(self);
+        if (const auto at = m.offset_of(phys, len)) {
+            m.enter(PlatformCall::clean, *at, len);
+            m.cache_.clean(*at, len);
+        }
+    };
+    platform_.invalidate = [](void* self, uint64_t phys, uint64_t len) {
+        Machine& m = of(self);
+        if (const auto at = m.offset_of(phys, len)) {
+            m.enter(PlatformCall::invalidate, *at, len);
+            m.cache_.invalidate(*at, len);
+        }
+    };
+    platform_.set_uncached = [](void* self, uint64_t phys, uint64_t len, int on) -> int {
+        Machine& m = of(self);
+        const auto at = m.offset_of(phys, len);
+        if (!at || len == 0 || *at % m.spec_.page || len % m.spec_.page)
+            return DMAUDIT_EINVAL;
+        m.enter(PlatformCall::set_uncached, *at, len);
+        if (on && m.observer_ && !m.observer_->may_uncache(*at, len))
+            return DMAUDIT_EBUSY;
+        if (on && m.injected())
+            return DMAUDIT_ENOMEM;
+        m.cache_.set_uncached(*at, len, on != 0);
+        return DMAUDIT_OK;
+    };
+    platform_.meta_alloc = [](void* self, size_t bytes) -> void* {
+        Machine& m = of(self);
+        m.enter(PlatformCall::meta_alloc, 0, bytes);
+        if (m.injected() || bytes > Ram::capacity)
+            return nullptr;
+        auto* meta = static_cast<Meta*>(std::malloc(sizeof(Meta) + bytes));
+        if (!meta)
+            return nullptr;
+        *meta = {m.metas_, nullptr};
+        if (m.metas_)
+            m.metas_->prev = meta;
+        m.metas_ = meta;
+        return meta + 1;
+    };
+    platform_.meta_free = [](void* self, void* p) {
+        if (!p)
+            return;
+        Machine& m = of(self);
+        m.enter(PlatformCall::meta_free, 0, 0);
+        Meta* meta = static_cast<Meta*>(p) - 1;
+        (meta->prev ? meta->prev->next : m.metas_) = meta->next;
+        if (meta->next)
+            meta->next->prev = meta->prev;
+        std::free(meta);
+    };
+    platform_.lock = [](void* self, uint64_t* word) {
+        Machine& m = of(self);
+        m.enter(PlatformCall::lock, 0, 0);
+        if (*word != 0)
+            m.lock_error_ = true; // a real one would wait for ever
+        *word = 1;
+        m.locks_held_++;
+    };
+    platform_.unlock = [](void* self, uint64_t* word) {
+        Machine& m = of(self);
+        m.enter(PlatformCall::unlock, 0, 0);
+        if (*word != 1)
+            m.lock_error_ = true;
+        else
+            m.locks_held_--;
+        *word = 0;
+    };
+    platform_.log = [](void* self, const char* text) {
+        Machine& m = of(self);
+        if (m.log_.size() < 4096)
+            (m.log_ += text) += '\n';
+    };
+}
+
+Machine::~Machine() { reset(); }
+
+void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
+{
+    spec_ = spec;
+    observer_ = observer;
+    cache_.set_observer(observer);
+    platform_.page = spec.page;
+    platform_.line = spec.line;
+    platform_.n_banks = platform_.n_arenas = spec.n_banks;
+    platform_.n_devices = spec.n_devices;
+    ram_size_ = 0;
+    for (unsigned i = 0; i < spec.n_banks; i++) {
+        const auto& b = spec.banks[i];
+        bank_at_[i] = ram_size_;
+        banks_[i] = {b.phys, b.size, ram_.door() + ram_size_};
+        arenas_[i] = {b.phys, b.arena};
+        ram_size_ += b.size;
+    }
+    bool simulated = false;
+    for (unsigned i = 0; i < spec.n_devices; i++) {
+        const auto& d = spec.devices[i];
+        devices_[i] = {sizeof(dmaudit_device), d.coherent ? 1u : 0u, d.limit, d.offset};
+        simulated |= !d.coherent;
+    }
+    for (; filled_ < ram_size_; filled_ += 4096)
+        std::memcpy(ram_.door() + filled_, Ram::initial_page(), 4096);
+    cache_.configure(ram_size_, spec.page, spec.line, simulated);
+    n_armed_ = fired_ = locks_held_ = 0;
+    calls_ = fallible_ = fault_nth_ = 0;
+    fault_fired_ = lock_error_ = false;
+    log_.clear();
+}
+
+void Machine::reset()
+{
+    cache_.reset();
+    // A provider writes through raw pointers: only a comparison finds what it wrote.
+    for (uint64_t at = 0; at < ram_size_; at += 4096)
+        if (std::memcmp(ram_.door() + at, Ram::initial_page(), 4096) != 0)
+            std::memcpy(ram_.door() + at, Ram::initial_page(), 4096);
+    while (metas_) {
+        Meta* next = metas_->next;
+        std::free(metas_);
+        metas_ = next;
+    }
+}
+
+std::optional<uint64_t> Machine::offset_of(uint64_t phys, uint64_t len) const
+{
+    for (unsigned i = 0; i < spec_.n_banks; i++) {
+        const auto& b = spec_.banks[i];
+        if (phys >= b.phys && phys - b.phys < b.size && len <= b.size - (phys - b.phys))
+            return bank_at_[i] + (phys - b.phys);
+    }
+    return {};
+}
+
+uint64_t Machine::phys_of(uint64_t offset) const
+{
+    unsigned i = spec_.n_banks - 1;
+    while (i > 0 && offset < bank_at_[i])
+        i--;
+    return spec_.banks[i].phys + (offset - bank_at_[i]);
+}
+
+std::optional<uint64_t> Machine::translate(unsigned device, uint64_t bus, uint64_t len) const
+{
+    if (device >= spec_.n_devices || bus == DMAUDIT_NO_ADDRESS)
+        return {};
+    return offset_of(bus - spec_.devices[device].offset, len);
+}
+
+std::optional<uint64_t> Machine::reach(unsigned device, uint64_t bus, uint64_t len) const
+{
+    const auto at = translate(device, bus, len);
+    if (!at || bus > spec_.devices[device].limit || (len && len - 1 > spec_.devices[device].limit - bus))
+        return {};
+    return at;
+}
+
+void Machine::device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const
+{
+    if (!cache_.simulated() || coherent(device))
+        std::memcpy(out, ram_.door() + at, len);
+    else
+        cache_.read(at, len, out);
+}
+
+void Machine::device_write(unsigned device, uint64_t at, uint64_t len, const uint8_t* in)
+{
+    if (!cache_.simulated() || coherent(device))
+        cache_.coherent_write(at, len, in);
+    else
+        cache_.write(at, len, in);
+}
+
+bool Machine::arm(Act act, uint64_t at, uint64_t len, uint64_t nth)
+{
+    if (n_armed_ == most_armed)
+        return false;
+    armed_[n_armed_++] = {act, at, len, nth};
+    return true;
+}
+
+void Machine::arm_fault(uint64_t nth)
+{
+    fault_nth_ = nth;
+    fault_fired_ = false;
+}
+
+unsigned Machine::end_call()
+{
+    const unsigned fired = fired_;
+    n_armed_ = fired_ = 0;
+    fault_nth_ = 0;
+    return fired;
+}
+
+void Machine::enter(PlatformCall call, uint64_t at, uint64_t len)
+{
+    calls_++;
+    for (unsigned i = 0; i < n_armed_; i++)
+        if (armed_[i].nth == calls_) {
+            fired_++;
+            if (armed_[i].act == Act::evict)
+                cache_.evict(armed_[i].at, armed_[i].len);
+            else
+                cache_.prefetch(armed_[i].at, armed_[i].len);
+        }
+    if (observer_)
+        observer_->platform_call(call, at, len);
+}
+
+bool Machine::injected()
+{
+    if (fault_nth_ == 0 || ++fallible_ != fault_nth_)
+        return false;
+    fault_fired_ = true;
+    return true;
+}
+
+} // namespace dmaudit

@@ -1,0 +1,108 @@
+// A simulated machine: RAM in banks, a CPU cache, devices, and the platform calls that a provider sees. What happens is
+// decided by the caller alone: no clock, no randomness, no host address. One thread at a time.
+#pragma once
+#include "dmaudit/provider.h"
+#include "machine/cache.hpp"
+#include "machine/ram.hpp"
+
+#include <array>
+#include <optional>
+#include <string>
+
+namespace dmaudit {
+
+struct MachineSpec {
+    static constexpr unsigned most = 4;
+    struct Bank { uint64_t phys, size, arena; }; // bytes; the first `arena` bytes are the provider's
+    struct Device { uint64_t limit, offset; bool coherent; };
+    uint64_t page = 4096, line = 64;
+    unsigned n_banks = 0, n_devices = 0;
+    std::array<Bank, most> banks{};
+    std::array<Device, most> devices{};
+};
+
+enum class PlatformCall : uint8_t { clean, invalidate, set_uncached, meta_alloc, meta_free, lock, unlock };
+
+// Told of platform calls, before they take effect, and of what the cache destroys.
+class MachineObserver : public CacheObserver {
+  public:
+    virtual void platform_call(PlatformCall call, uint64_t at, uint64_t len) = 0;
+    // May pages [at, at + len) become uncached? false: a client's cached bytes lie in them (DMAUDIT_EBUSY).
+    virtual bool may_uncache(uint64_t at, uint64_t len) = 0;
+};
+
+class Machine {
+  public:
+    Machine();
+    ~Machine();
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+
+    // Begin: `spec` must be one that makes sense (whole pages, at most Ram::capacity). RAM holds its initial pattern.
+    void configure(const MachineSpec& spec, MachineObserver* observer);
+    // End: RAM is as before configure, whoever wrote it; metadata that was not given back is freed.
+    void reset();
+
+    const dmaudit_platform& platform() const { return platform_; }
+    const MachineSpec& spec() const { return spec_; }
+    uint64_t ram_size() const { return ram_size_; }
+    uint8_t* door() const { return ram_.door(); }
+    uint8_t* client() const { return ram_.client(); }
+    Cache& cache() { return cache_; }
+    const Cache& cache() const { return cache_; }
+
+    // Offsets into RAM (banks one after the other) and physical addresses.
+    std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const; // nothing: not all in one bank
+    uint64_t phys_of(uint64_t offset) const;
+
+    // Where a device's range lies in RAM, whether or not the device can drive the address; nothing: not RAM.
+    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const;
+    // The same for an access; nothing also beyond the device's limit: the device faults.
+    std::optional<uint64_t> reach(unsigned device, uint64_t bus, uint64_t len) const;
+    bool coherent(unsigned device) const { return spec_.devices[device].coherent; }
+    void device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const;
+    void device_write(unsigned device, uint64_t at, uint64_t len, const uint8_t* in);
+    // The harness or a client wrote C through either alias.
+    void cpu_wrote(uint64_t at, uint64_t len) { cache_.wrote(at, len); }
+
+    // The adversary, for the next call of the provider: act at its n-th platform call (n >= 1).
+    enum class Act : uint8_t { evict, prefetch };
+    static constexpr unsigned most_armed = 8;
+    bool arm(Act act, uint64_t at, uint64_t len, uint64_t nth); // false: too many
+    void arm_fault(uint64_t nth);                               // the n-th call that may fail fails
+    void begin_call() { calls_ = fallible_ = 0; }
+    // Returns how many armed acts fired; what did not fire is disarmed.
+    unsigned end_call();
+    bool fault_fired() const { return fault_fired_; }
+
+    bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
+    unsigned locks_held() const { return locks_held_; }
+    bool metadata_kept() const { return metas_ != nullptr; } // not given back yet
+    const std::string& log() const { return log_; } // what the provider logged, at most 4 KiB
+
+  private:
+    struct Meta; // header of a metadata allocation
+    static Machine& of(void* self) { return *static_cast<Machine*>(self); }
+    void enter(PlatformCall call, uint64_t at, uint64_t len);
+    bool injected();
+
+    Ram ram_;
+    Cache cache_;
+    MachineSpec spec_;
+    MachineObserver* observer_ = nullptr;
+    uint64_t ram_size_ = 0, filled_ = 0;
+    std::array<uint64_t, MachineSpec::most> bank_at_{};
+    std::array<dmaudit_bank, MachineSpec::most> banks_{};
+    std::array<dmaudit_range, MachineSpec::most> arenas_{};
+    std::array<dmaudit_device, MachineSpec::most> devices_{};
+    dmaudit_platform platform_{};
+    Meta* metas_ = nullptr;
+    struct Armed { Act act; uint64_t at, len, nth; };
+    std::array<Armed, most_armed> armed_{};
+    unsigned n_armed_ = 0, fired_ = 0, locks_held_ = 0;
+    uint64_t calls_ = 0, fallible_ = 0, fault_nth_ = 0;
+    bool fault_fired_ = false, lock_error_ = false;
+    std::string log_;
+};
+
+} // namespace dmaudit

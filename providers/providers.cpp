@@ -1,0 +1,35 @@
+#include "providers/providers.hpp"
+
+#include "providers/broken/broken.hpp"
+#include "providers/builtin/builtin.hpp"
+#ifdef DMAUDIT_HAS_LINUX
+#include "providers/linux/linux.h"
+#endif
+
+#include <vector>
+
+namespace dmaudit {
+
+std::span<const dmaudit_provider* const> all_providers()
+{
+    static const std::vector<const dmaudit_provider*> all = [] {
+        std::vector<const dmaudit_provider*> v{&builtin_provider()};
+#ifdef DMAUDIT_HAS_LINUX
+        v.push_back(dmaudit_linux_provider());
+#endif
+        for (const dmaudit_provider* p : broken_providers())
+            v.push_back(p);
+        return v;
+    }();
+    return all;
+}
+
+const dmaudit_provider* provider_named(std::string_view name)
+{
+    for (const dmaudit_provider* p : all_providers())
+        if (name == p->name)
+            return p;
+    return nullptr;
+}
+
+} // namespace dmaudit

@@ -1,0 +1,235 @@
+#include "shadow/auditor.hpp"
+
+#include "shadow/asan.hpp"
+
+namespace dmaudit {
+
+std::string_view mark_name(Mark m)
+{
+    static constexpr std::array<std::string_view, static_cast<size_t>(Mark::count_)> names{
+        "bounced mappings", "direct mappings", "partial syncs", "overlapping to_device maps", "maps with SKIP", "CPU writes while mapped", "pool full",
+        "fell through to the generic allocator", "mappings that split a line", "windows", "refused by contract", "failed calls"};
+    return names[static_cast<size_t>(m)];
+}
+
+Auditor::Auditor() : map_(1 << 20, code_of(N)), identity_(1 << 20) {}
+
+void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudit_provider& inner, void* ctx, std::span<const Range> arenas)
+{
+    around_ = around;
+    evidence_ = &evidence;
+    inner_ = &inner;
+    ctx_ = ctx;
+    violation_.reset();
+    current_ = {};
+    marks = {};
+    if (map_.size() < around.ram) {
+        map_.resize(around.ram, code_of(N));
+        identity_.resize(around.ram);
+    }
+    for (const Range& arena : arenas)
+        map_.apply(transition(Event::pool_declare), arena);
+    cpu_may_not_touch(client(0), around.ram);
+}
+
+void Auditor::end()
+{
+    cpu_may_touch(client(0), around_.ram);
+    map_.reset(code_of(N));
+    identity_.reset();
+    buffers_.clear();
+    blocks_.clear();
+    mappings_.clear();
+    pools_.clear();
+    windows_.clear();
+    trace = nullptr;
+    cells = nullptr;
+    forward_illegal_ = false;
+}
+
+std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what)
+{
+    if (!violation_) {
+        const bool in_ram = bytes.at < map_.size();
+        violation_ = Violation{rule, in_ram ? map_.at(bytes.at) : code_of(N), bytes, object, what, 0, 0, false};
+    }
+    return std::nullopt;
+}
+
+void Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what, uint64_t expected, uint64_t got)
+{
+    if (violation_)
+        return;
+    fail(rule, bytes, object, what);
+    violation_->expected = expected;
+    violation_->got = got;
+    violation_->numbers = true;
+}
+
+bool Auditor::judge(Event e, Range r, Tag object)
+{
+    if (cells && !r.empty())
+        map_.for_each_run(r, [&](Range, uint8_t s) {
+            const size_t i = static_cast<size_t>(e) * 32 + (s & 31);
+            cells[i] = static_cast<uint8_t>(cells[i] | 1u << (s >> 5));
+        });
+    const auto hit = map_.check(transition(e), r);
+    if (!hit)
+        return true;
+    fail(static_cast<RuleId>(hit->rule), {hit->at, 1}, object, "");
+    return false;
+}
+
+void Auditor::apply(Event e, Range r)
+{
+    map_.apply(transition(e), r);
+    if (trace)
+        trace->applied(e, r);
+}
+
+void Auditor::mirror([[maybe_unused]] Range r, [[maybe_unused]] bool allowed)
+{
+#ifdef DMAUDIT_ASAN
+    if (r.empty())
+        return;
+    if (allowed)
+        cpu_may_touch(client(r.at), r.len);
+    else
+        cpu_may_not_touch(client(r.at), r.len);
+#endif
+}
+
+void Auditor::mirror_by_state([[maybe_unused]] Range r)
+{
+#ifdef DMAUDIT_ASAN
+    map_.for_each_run(r, [&](Range run, uint8_t s) {
+        const bool readable = transition(Event::cpu_read).rule[s | initialised] == 0; // TO_DEVICE bytes may be read
+        mirror(run, readable);
+    });
+#endif
+}
+
+bool Auditor::alive(Tag t) const
+{
+    switch (tag_kind(t)) {
+    case Kind::buffer: return buffers_.alive(t);
+    case Kind::mapping: return mappings_.alive(t);
+    case Kind::block: return blocks_.alive(t);
+    case Kind::pool: return pools_.alive(t);
+    case Kind::window: return windows_.alive(t);
+    default: return false;
+    }
+}
+
+Range Auditor::bytes_of(Tag t) const
+{
+    if (buffers_.known(t))
+        return buffers_[t].at;
+    if (mappings_.known(t))
+        return mappings_[t].original;
+    if (blocks_.known(t))
+        return blocks_[t].at;
+    if (pools_.known(t))
+        return pools_[t].at;
+    if (windows_.known(t))
+        return windows_[t].at;
+    return {};
+}
+
+Tag Auditor::pool_of(uint32_t device) const
+{
+    for (uint32_t i = 0; i < pools_.live_count(); i++)
+        if (pools_[pools_.live(i)].device == device)
+            return pools_.live(i);
+    return 0;
+}
+
+// Precedence: a dead reference, then the wrong kind.
+bool Auditor::check_alive(Tag t, Kind wanted, RuleId dead)
+{
+    if (!alive(t)) {
+        if (blocks_.known(t) && blocks_[t].pool_released && wanted == Kind::block && dead != RuleId::double_free)
+            dead = RuleId::use_after_release;
+        return fail(dead, bytes_of(t), t, "the reference is dead"), false;
+    }
+    if (tag_kind(t) != wanted)
+        return fail(RuleId::wrong_kind, bytes_of(t), t, "the call is for another kind of memory"), false;
+    return true;
+}
+
+bool Auditor::check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag t)
+{
+    const Range object = bytes_of(t);
+    if (offset + length < offset) {
+        fail(RuleId::bad_length, {object.at, object.len ? 1u : 0u}, t, "offset plus length wraps around", size, length);
+        return false;
+    }
+    if (offset + length > size) {
+        fail(outside, {object.at, object.len ? 1u : 0u}, t, "the range ends beyond the object", size, offset + length);
+        return false;
+    }
+    return true;
+}
+
+// A legal call failed: nothing may have changed.
+void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
+{
+    marks.hit(by_contract ? Mark::refused : Mark::failed_call);
+    if (evidence_->uncached_pages() == uncached_before)
+        return;
+    fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before, evidence_->uncached_pages());
+}
+
+// ---- from the machine ----
+
+void Auditor::writeback_over_stale(uint64_t line_at)
+{
+    const Range line{line_at, around_.line};
+    // Does anybody still wait for what the device wrote there?
+    uint64_t lost = line.end();
+    for (uint64_t at = line.at; at < line.end() && lost == line.end(); at++) {
+        if (!evidence_->byte_stale(at))
+            continue;
+        if (map_.at(at) == code_of(Dfrom_s) || (map_.at(at) & 0x7f) == code_of(Dfrom_s) || (map_.at(at) & 0x7f) == code_of(Dbi_s))
+            lost = at;
+        for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+            const MappingRecord& m = mappings_[mappings_.live(i)];
+            if (m.bounced && m.target.contains(at) && owner_of(map_.at(m.original.at + (at - m.target.at))) == Owner::device)
+                lost = at;
+        }
+    }
+    if (lost == line.end())
+        return;
+    for (uint64_t at = line.at; at < line.end(); at++) {
+        const uint8_t s = map_.at(at);
+        if (owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote) {
+            fail(RuleId::dirty_line_over_device_data, {at, 1}, identity_.at(at), "a line that the CPU dirtied was written back over a device's data");
+            return;
+        }
+    }
+    fail(RuleId::dirty_eviction, {lost, 1}, identity_.at(lost), "a line that was left dirty was written back over a device's data");
+}
+
+void Auditor::drops_dirty(uint64_t line_at)
+{
+    for (uint64_t at = line_at; at < line_at + around_.line; at++) {
+        const uint8_t s = map_.at(at);
+        if (owner_of(s) == Owner::cpu && is_initialised(s) && !current_.contains(at) && evidence_->byte_dirty(at)) {
+            fail(RuleId::corrupts_neighbour, {at, 1}, identity_.at(at), "bytes that the CPU wrote, outside the call's range, were dropped from the cache");
+            return;
+        }
+    }
+}
+
+bool Auditor::may_uncache(Range r) const
+{
+    static constexpr auto cached = [] {
+        struct Set { uint8_t in[256]; } set{};
+        for (unsigned s = 0; s < 256; s++)
+            set.in[s] = owner_of(static_cast<uint8_t>(s)) == Owner::cpu || owner_of(static_cast<uint8_t>(s)) == Owner::device;
+        return set;
+    }();
+    return !map_.first_in(r, cached.in);
+}
+
+} // namespace dmaudit

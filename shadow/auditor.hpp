@@ -1,0 +1,165 @@
+// The auditor: a decorator over any provider. Clients make their calls here; each is judged (registry, then the byte table,
+// then the line rules; the first hit is the violation), forwarded, and its result checked against the machine. Pointers
+// that clients give and get lead into the client alias of RAM, the provider sees its own alias; the provider's cookies stay
+// here, clients hold tags in cookie[0].
+//
+// Client mistakes are found before the call, and change nothing: the call is not forwarded (`withheld` is returned), or, if
+// the provider promises to detect illegal frees and forwarding is on, it is forwarded and must fail. Every later failure
+// of a legal call is the provider's. After a violation by the provider the session is over.
+//
+// One thread at a time. Nothing here reads a clock, the environment or a host address to decide anything.
+#pragma once
+#include "dmaudit/provider.h"
+#include "shadow/evidence.hpp"
+#include "shadow/identity.hpp"
+#include "shadow/map.hpp"
+#include "shadow/protocol.hpp"
+#include "shadow/registry.hpp"
+#include "shadow/rules.hpp"
+
+namespace dmaudit {
+
+constexpr uint64_t every_byte = ~uint64_t{0}; // of `used`
+
+struct Violation {
+    RuleId rule = RuleId::none;
+    uint8_t state = 0;         // of the first byte, before
+    Range bytes;               // offsets into RAM; empty: no byte is concerned
+    Tag object = 0;
+    const char* what = "";     // a static sentence
+    uint64_t expected = 0, got = 0;
+    bool numbers = false;      // expected and got say something
+};
+
+// Situations, counted, so that a campaign can say what it exercised.
+enum class Mark : uint8_t { bounced, direct, partial_sync, overlapping_to_device, skipped_sync, held_write, pool_full, fell_through, split_line, window, refused, failed_call, count_ };
+struct AuditMarks {
+    std::array<uint64_t, static_cast<size_t>(Mark::count_)> n{};
+    void hit(Mark m, bool happened = true) { n[static_cast<size_t>(m)] += happened; }
+    uint64_t operator[](Mark m) const { return n[static_cast<size_t>(m)]; }
+    void add(const AuditMarks& o)
+    {
+        for (size_t i = 0; i < n.size(); i++)
+            n[i] += o.n[i];
+    }
+};
+std::string_view mark_name(Mark);
+
+class Auditor {
+  public:
+    static constexpr int withheld = -1; // the call was illegal and not made
+
+    Auditor();
+
+    // Begin a session on an open provider. `arenas`: offsets of the RAM that is the provider's.
+    void begin(const Surroundings&, Evidence&, const dmaudit_provider&, void* ctx, std::span<const Range> arenas);
+    // Forget everything; the ASan mirror is lifted.
+    void end();
+
+    const std::optional<Violation>& violation() const { return violation_; }
+    void forgive() { violation_.reset(); } // a client mistake that was withheld
+    void forward_illegal(bool on) { forward_illegal_ = on; }
+
+    // ---- clients' buffers ----
+    Tag add_buffer(Range at); // 0 and a violation: not free RAM
+    bool remove_buffer(Tag);
+
+    // ---- facets; struct conventions as in provider.h, codes of the provider or `withheld` ----
+    int alloc_coherent(const dmaudit_request&, dmaudit_block* out);
+    int free_coherent(const dmaudit_block&);
+    int map_single(const dmaudit_request&, void* cpu, uint32_t direction, dmaudit_mapping* out);
+    int unmap_single(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
+    int sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
+    int cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op);
+    int declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out);
+    int alloc_from_pool(Tag pool, uint64_t size, dmaudit_block* out, int* ours);
+    int release_from_pool(const dmaudit_block&, int* ours);
+    int mmap_from_pool(const dmaudit_block&, uint64_t pgoff, uint64_t pages, Tag* out, int* ours);
+    bool munmap(Tag window);
+    int release_pool(Tag pool);
+
+    // ---- accesses: true if they are legal; the caller then moves the bytes ----
+    bool cpu_access(Tag object, uint64_t offset, uint64_t length, bool write);
+    bool device_access(uint32_t device, Tag object, uint64_t offset, uint64_t length, bool write);
+
+    // ---- from the machine ----
+    void writeback_over_stale(uint64_t line_at);
+    void drops_dirty(uint64_t line_at);
+    bool may_uncache(Range) const;
+
+    // ---- to look at ----
+    const ShadowMap& map() const { return map_; }
+    const Slots<BufferRecord, Kind::buffer>& buffers() const { return buffers_; }
+    const Slots<BlockRecord, Kind::block>& blocks() const { return blocks_; }
+    const Slots<MappingRecord, Kind::mapping>& mappings() const { return mappings_; }
+    const Slots<PoolRecord, Kind::pool>& pools() const { return pools_; }
+    const Slots<WindowRecord, Kind::window>& windows() const { return windows_; }
+    bool alive(Tag) const;
+    Range bytes_of(Tag) const; // of a live or dead object
+    Tag pool_of(uint32_t device) const;
+    const dmaudit_provider& provider() const { return *inner_; }
+    bool promises(uint64_t bit) const { return (inner_->promises & bit) != 0; }
+    AuditMarks marks;
+    // Called for each event that was applied, in order (reports replay a case with it). May be null.
+    struct Trace {
+        virtual ~Trace() = default;
+        virtual void applied(Event, Range) = 0;
+    }* trace = nullptr;
+    // One counter for each (event, state class before) that was judged; features for a fuzzer. May be null.
+    uint8_t* cells = nullptr;
+    static constexpr size_t cell_count = event_count * 32;
+
+  private:
+    uint8_t* door(uint64_t at) const { return around_.provider_view + at; }
+    uint8_t* client(uint64_t at) const { return around_.client_view + at; }
+    bool coherent(uint32_t device) const { return around_.devices[device].coherent; }
+    uint64_t bus_offset(uint32_t device) const { return around_.devices[device].offset; }
+    std::nullopt_t fail(RuleId, Range, Tag, const char* what);
+    void fail(RuleId, Range, Tag, const char* what, uint64_t expected, uint64_t got);
+    bool judge(Event, Range, Tag); // false and a violation
+    void apply(Event, Range);
+    void mirror(Range, bool allowed);
+    void mirror_by_state(Range);
+
+    // registry checks; false: a violation was set
+    bool check_alive(Tag, Kind wanted, RuleId dead);
+    bool check_block(const dmaudit_block&, bool by_cpu_only);
+    bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
+    bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
+    int illegal_free(const dmaudit_block&, bool pool, int* ours);
+
+    // line rules
+    bool lines_at_map(Range, Direction, uint32_t device, Tag object);
+    bool lines_at_cpu_write(Range);
+    bool lines_at_sync_for_device(Range, const MappingRecord&);
+    bool lines_at_invalidate(Range, Tag object);
+    void keep_dirty_lines(Range, Direction);
+
+    // several mappings over one byte
+    bool shared_with_others(Tag mapping, Range) const;
+    bool hold(Tag mapping, Range, bool with_cpu);
+    bool remember_holders(Tag newcomer, Range);
+    void recompute(Range);
+
+    // results
+    bool check_handed_to_device(const MappingRecord&, uint64_t offset, uint64_t length);
+    bool accept_block(const dmaudit_request&, const dmaudit_block&, Tag pool, dmaudit_block* out);
+    void refused(bool by_contract, uint64_t uncached_before, Tag);
+
+    Surroundings around_;
+    Evidence* evidence_ = nullptr;
+    const dmaudit_provider* inner_ = nullptr;
+    void* ctx_ = nullptr;
+    ShadowMap map_;
+    IdentityMap identity_;
+    Slots<BufferRecord, Kind::buffer> buffers_;
+    Slots<BlockRecord, Kind::block> blocks_;
+    Slots<MappingRecord, Kind::mapping> mappings_;
+    Slots<PoolRecord, Kind::pool> pools_;
+    Slots<WindowRecord, Kind::window> windows_;
+    std::optional<Violation> violation_;
+    Range current_; // the bytes of the call that is being made: the provider may change their cache state
+    bool forward_illegal_ = false;
+};
+
+} // namespace dmaudit

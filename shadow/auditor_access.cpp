@@ -1,0 +1,96 @@
+// Accesses of the CPU and of devices.
+#include "shadow/auditor.hpp"
+
+namespace dmaudit {
+
+bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool write)
+{
+    const Kind kind = tag_kind(object);
+    const bool window = kind == Kind::window;
+    if (!alive(object)) {
+        const bool released = blocks_.known(object) && blocks_[object].pool_released;
+        fail(released ? RuleId::use_after_release : RuleId::use_after_free, bytes_of(object), object, "the CPU uses memory that was given back");
+        return false;
+    }
+    const Range whole = bytes_of(object);
+    if (!check_range(offset, length, whole.len, RuleId::out_of_bounds, object))
+        return false;
+    const Range r{whole.at + offset, length};
+    const Event e = window ? (write ? Event::window_write : Event::window_read) : write ? Event::cpu_write : Event::cpu_read;
+    if (blocks_.known(object) && !write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !coherent(blocks_[object].device))
+        return true; // contents are between client and provider: nothing to judge
+    if (!judge(e, r, object))
+        return false;
+    if (!write)
+        return true;
+    // Bytes under several mappings may be written once every mapping has handed them over.
+    bool denied = false;
+    if (kind == Kind::buffer && mappings_.live_count() > 1)
+        map_.for_each_run(r, [&](Range run, uint8_t s) {
+            if (denied || owner_of(s) != Owner::device || direction_of(s) != Direction::none)
+                return;
+            for (uint32_t i = 0; i < mappings_.live_count() && !denied; i++) {
+                const Tag t = mappings_.live(i);
+                const Range part = mappings_[t].original.intersect(run);
+                if (part.empty() || mappings_[t].held.covers(part))
+                    continue;
+                denied = true;
+                fail(RuleId::cpu_write_of_device_bytes, {part.at, 1}, t, "one of several mappings still has the bytes");
+            }
+        });
+    if (denied || (kind == Kind::buffer && !lines_at_cpu_write(r)))
+        return false;
+    const bool held = mappings_.live_count() && !r.empty() && owner_of(map_.at(r.at)) == Owner::cpu && direction_of(map_.at(r.at)) != Direction::none;
+    marks.hit(Mark::held_write, held);
+    apply(e, r);
+    return true;
+}
+
+bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64_t length, bool write)
+{
+    const Event e = write ? Event::device_write : Event::device_read;
+    const Range whole = bytes_of(object);
+    if (!alive(object)) {
+        // Has the memory got a new owner since?
+        uint64_t taken = whole.end();
+        const bool mapping = tag_kind(object) == Kind::mapping;
+        const Tag former = mapping ? mappings_[object].object : object;
+        if (!whole.empty())
+            identity_.for_each_run(whole, [&](Range run, uint32_t tag) {
+                if (tag != IdentityMap::nobody && tag != former && run.at < taken)
+                    taken = run.at;
+            });
+        if (taken != whole.end())
+            fail(RuleId::wrong_identity, {taken, 1}, object, "the device uses memory that belongs to another owner by now");
+        else
+            fail(mapping ? RuleId::use_after_unmap : RuleId::use_after_free, whole, object, "the device uses memory that was taken back");
+        return false;
+    }
+    if (tag_kind(object) == Kind::block) {
+        if (device != blocks_[object].device)
+            return fail(RuleId::wrong_device, whole, object, "the block was allocated for another device"), false;
+        if (!check_range(offset, length, whole.len, RuleId::out_of_bounds, object))
+            return false;
+        const Range r{whole.at + offset, length};
+        if (!write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !coherent(device))
+            return true;
+        if (!judge(e, r, object))
+            return false;
+        apply(e, r);
+        return true;
+    }
+    const MappingRecord& m = mappings_[object];
+    if (device != m.device)
+        return fail(RuleId::device_access_denied, whole, object, "the mapping belongs to another device"), false;
+    if (!check_range(offset, length, whole.len, RuleId::device_access_denied, object))
+        return false;
+    const Range r{whole.at + offset, length};
+    if (!judge(e, r, object))
+        return false;
+    if (!write && m.held.touches(r))
+        return fail(RuleId::device_access_denied, r, object, "this mapping has handed the bytes to the CPU"), false;
+    apply(e, r);
+    return true;
+}
+
+} // namespace dmaudit

@@ -1,0 +1,199 @@
+// Cache lines whose bytes have different owners, and bytes under several mappings.
+#include "shadow/auditor.hpp"
+
+#include <algorithm>
+
+namespace dmaudit {
+namespace {
+
+template <class Pred> constexpr auto states_where(Pred pred)
+{
+    struct Set { uint8_t in[256]; } set{};
+    for (unsigned s = 0; s < 256; s++)
+        set.in[s] = pred(static_cast<uint8_t>(s));
+    return set;
+}
+// Handed to a device that may write.
+constexpr auto with_writing_device = states_where([](uint8_t s) {
+    return s != mixed && owner_of(s) == Owner::device && (direction_of(s) == Direction::from || direction_of(s) == Direction::bi);
+});
+// With the CPU under a mapping that the device may write, and written.
+constexpr auto held_dirty = states_where([](uint8_t s) {
+    return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote && (direction_of(s) == Direction::from || direction_of(s) == Direction::bi);
+});
+constexpr auto cpu_dirty = states_where([](uint8_t s) { return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote; });
+constexpr auto several = states_where([](uint8_t s) { return s != mixed && owner_of(s) == Owner::device && direction_of(s) == Direction::none; });
+
+} // namespace
+
+// L2: a line that holds a byte of a mapping which a non-coherent device may write holds no byte of another live mapping and
+// none of another live allocation. Unmapped bytes of the same object are tolerated.
+bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
+{
+    const bool writes = d != Direction::to && !coherent(device);
+    const Range lines = r.lines(around_.line);
+    for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+        const Tag other = mappings_.live(i);
+        const MappingRecord& o = mappings_[other];
+        const bool other_writes = o.direction != Direction::to && !coherent(o.device);
+        if ((writes || other_writes) && o.original.lines(around_.line).overlaps(lines)) {
+            fail(RuleId::shared_cache_line, {std::clamp(o.original.at, lines.at, lines.end() - 1), 1}, other, "the mapping shares a cache line with another live mapping");
+            return false;
+        }
+    }
+    if (!writes)
+        return true;
+    for (const Range edge : {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}}) {
+        uint64_t hit = edge.end();
+        if (!edge.empty())
+            identity_.for_each_run(edge, [&](Range run, uint32_t tag) {
+                if (tag != IdentityMap::nobody && tag != object && run.at < hit)
+                    hit = run.at;
+            });
+        if (hit != edge.end()) {
+            fail(RuleId::shared_cache_line, {hit, 1}, identity_.at(hit), "the mapping shares a cache line with another live allocation");
+            return false;
+        }
+    }
+    return true;
+}
+
+// L1: no line holds a byte that a non-coherent device may write together with a byte that the CPU dirtied.
+bool Auditor::lines_at_cpu_write(Range r)
+{
+    const Range lines = r.lines(around_.line);
+    for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+        const Tag other = mappings_.live(i);
+        const MappingRecord& o = mappings_[other];
+        if (o.direction == Direction::to || coherent(o.device) || !o.original.overlaps(lines))
+            continue;
+        if (const auto hit = map_.first_in(o.original.intersect(lines), with_writing_device.in)) {
+            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, other, "the CPU dirties a line that holds bytes of a device");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool Auditor::lines_at_sync_for_device(Range r, const MappingRecord& m)
+{
+    if (m.direction == Direction::to || coherent(m.device) || r.empty())
+        return true;
+    const Range lines = r.lines(around_.line);
+    for (const Range edge : {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}}) {
+        const Range within = edge.intersect(m.original);
+        if (const auto hit = map_.first_in(within, held_dirty.in)) {
+            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, identity_.at(hit->at), "part of a line is handed to the device while the CPU's writes to the rest are not");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool Auditor::lines_at_invalidate(Range r, Tag object)
+{
+    const Range lines = r.lines(around_.line);
+    for (const Range edge : {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}}) {
+        bool bad = false;
+        if (!edge.empty())
+            map_.for_each_run(edge, [&](Range run, uint8_t s) {
+                if (bad || !cpu_dirty.in[s])
+                    return;
+                if (const auto at = identity_.first_other(run, object)) {
+                    fail(RuleId::invalidate_destroys_neighbour, {*at, 1}, identity_.at(*at), "the invalidated line holds bytes that the CPU wrote for somebody else");
+                    bad = true;
+                }
+            });
+        if (bad)
+            return false;
+    }
+    return true;
+}
+
+// A mapping without cache work leaves lines with dirty bytes to the CPU as a whole.
+void Auditor::keep_dirty_lines(Range r, Direction d)
+{
+    const uint8_t held = code_of(d == Direction::from ? Hfrom_c : Hbi_c);
+    for (uint64_t line = r.lines(around_.line).at; line < r.end(); line += around_.line) {
+        if (!map_.first_in({line, around_.line}, cpu_dirty.in))
+            continue;
+        map_.for_each_run(Range{line, around_.line}.intersect(r), [&](Range run, uint8_t s) {
+            if (with_writing_device.in[s])
+                map_.set(run, static_cast<uint8_t>(held | (s & initialised)));
+        });
+    }
+}
+
+// ---- several TO_DEVICE mappings over one byte: the state is M, and each mapping remembers what it handed to the CPU ----
+
+bool Auditor::shared_with_others(Tag mapping, Range r) const
+{
+    for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+        const Tag other = mappings_.live(i);
+        if (other != mapping && mappings_[other].original.overlaps(r))
+            return true;
+    }
+    return false;
+}
+
+// `newcomer` is about to share bytes: whoever had handed them to the CPU remembers it.
+bool Auditor::remember_holders(Tag newcomer, Range r)
+{
+    for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+        const Tag t = mappings_.live(i);
+        if (t == newcomer || !mappings_[t].original.overlaps(r))
+            continue;
+        bool room = true;
+        map_.for_each_run(mappings_[t].original.intersect(r), [&](Range run, uint8_t s) {
+            if (owner_of(s) == Owner::cpu && direction_of(s) == Direction::to)
+                room &= mappings_[t].held.add(run);
+        });
+        if (!room)
+            return fail(RuleId::auditor_exhausted, r, t, "too many separate ranges of one mapping are with the CPU"), false;
+    }
+    return true;
+}
+
+bool Auditor::hold(Tag mapping, Range r, bool with_cpu)
+{
+    bool room = true;
+    Held& held = mappings_[mapping].held;
+    map_.for_each_run(r, [&](Range run, uint8_t s) {
+        if (several.in[s])
+            room &= with_cpu ? held.add(run) : held.remove(run);
+    });
+    if (!room)
+        fail(RuleId::auditor_exhausted, r, mapping, "too many separate ranges of one mapping are with the CPU");
+    return room;
+}
+
+// The states of shared bytes, from the mappings that are left.
+void Auditor::recompute(Range r)
+{
+    for (uint64_t at = r.at; at < r.end();) {
+        uint64_t end = r.end();
+        unsigned covering = 0;
+        bool held = false;
+        for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+            const MappingRecord& m = mappings_[mappings_.live(i)];
+            if (m.original.at > at)
+                end = std::min(end, m.original.at);
+            if (!m.original.contains(at))
+                continue;
+            end = std::min(end, m.original.end());
+            end = m.held.next_edge(at, end);
+            covering++;
+            held = m.held.touches({at, 1});
+        }
+        map_.for_each_run({at, end - at}, [&](Range run, uint8_t s) {
+            if (!several.in[s] || covering >= 2)
+                return;
+            const bool dirty = cache_of(s) == CacheState::cpu_wrote;
+            const State next = covering == 0 ? (dirty ? C_d : C_c) : !held ? Dto : dirty ? Hto_d : Hto_c;
+            map_.set(run, static_cast<uint8_t>(code_of(next) | (s & initialised)));
+        });
+        at = end;
+    }
+}
+
+} // namespace dmaudit

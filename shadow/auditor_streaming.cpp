@@ -1,0 +1,277 @@
+// The streaming facet: map, unmap, sync, cache maintenance.
+#include "shadow/auditor.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace dmaudit {
+namespace {
+
+Direction direction_from(uint32_t linux_direction)
+{
+    return linux_direction == DMAUDIT_TO_DEVICE ? Direction::to : linux_direction == DMAUDIT_FROM_DEVICE ? Direction::from : Direction::bi;
+}
+
+Event map_event(Direction d, bool skip, bool keeps)
+{
+    switch (d) {
+    case Direction::to: return skip ? Event::map_skip_to : Event::map_to;
+    case Direction::from: return skip ? Event::map_skip_from : keeps ? Event::map_from_keeps : Event::map_from;
+    default: return skip ? Event::map_skip_bi : Event::map_bi;
+    }
+}
+
+bool power_of_two(uint64_t v) { return (v & (v - 1)) == 0; }
+
+} // namespace
+
+int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t direction, dmaudit_mapping* out)
+{
+    // ---- the client ----
+    const auto* pointer = static_cast<const uint8_t*>(cpu);
+    const bool in_ram = pointer >= around_.client_view && pointer < around_.client_view + around_.ram;
+    const uint64_t at = in_ram ? static_cast<uint64_t>(pointer - around_.client_view) : around_.ram;
+    if (req.device >= around_.n_devices)
+        return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
+    if (!in_ram && cpu != nullptr)
+        return fail(RuleId::out_of_bounds, {}, 0, "the buffer is not in RAM"), withheld;
+    const Tag object = in_ram ? identity_.at(at) : 0;
+    if (in_ram && req.size > around_.ram - at)
+        return fail(req.size + at < at ? RuleId::bad_length : RuleId::out_of_bounds, {at, 1}, object, "the buffer ends beyond RAM"), withheld;
+    const Range r{at, in_ram ? req.size : 0};
+    const bool refuse = req.size == 0 || cpu == nullptr || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align));
+    if (direction > DMAUDIT_FROM_DEVICE)
+        return fail(RuleId::wrong_direction, r, object, "no direction in which anything can be transferred"), withheld;
+    const Direction d = direction_from(direction);
+    const bool skip = (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
+    const Event e = map_event(d, skip, promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN));
+    if (!refuse) {
+        if (!judge(e, r, object))
+            return withheld;
+        if (const auto other = identity_.first_other(r, object))
+            return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs into another allocation"), withheld;
+        if (!lines_at_map(r, d, req.device, object))
+            return withheld;
+    }
+
+    // ---- the call ----
+    const uint64_t uncached_before = evidence_->uncached_pages();
+    dmaudit_mapping m{};
+    m.struct_size = sizeof m;
+    current_ = r;
+    const int rc = inner_->streaming->map_single(ctx_, &req, cpu ? door(at) : nullptr, direction, &m);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK)
+        return refused(refuse, uncached_before, object), rc;
+    if (refuse)
+        return fail(RuleId::wrong_return, r, object, "a mapping without bytes, or with an impossible alignment, must be refused"), rc;
+
+    // ---- the provider ----
+    const uint64_t last = m.bus + (req.size - 1), limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
+    MappingRecord rec{r, {}, m, req.device, d, object, true, false, (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0, {}};
+    if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
+        return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), rc;
+    if (last > limit) {
+        if (promises(DMAUDIT_PROMISES_LIMIT))
+            return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit, last), rc;
+        rec.reachable = false;
+    }
+    if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && m.bus % req.align)
+        return fail(RuleId::misaligned, r, object, "device address against the alignment asked for", req.align, m.bus), rc;
+    if (promises(DMAUDIT_PROMISES_BOUNDARY) && req.boundary && (m.bus ^ last) & ~(req.boundary - 1))
+        return fail(RuleId::crosses_boundary, r, object, "the device range crosses the boundary", req.boundary, m.bus), rc;
+    const auto target = evidence_->translate(req.device, m.bus, req.size);
+    if (!target)
+        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), rc;
+    rec.target = {*target, req.size};
+    rec.bounced = *target != at;
+    if (rec.bounced) {
+        const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
+        if (const auto hit = map_.check(transition(taken), rec.target))
+            return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1}, identity_.at(hit->at), "the bounce buffer is not the provider's own memory"), rc;
+        if (!coherent(req.device) && (*target ^ at) & (around_.line - 1))
+            return fail(RuleId::misaligned, r, object, "the bounce buffer does not keep the buffer's place in its cache line", at & (around_.line - 1), *target & (around_.line - 1)), rc;
+        for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+            const MappingRecord& o = mappings_[mappings_.live(i)];
+            if (!o.bounced)
+                continue;
+            if (o.target.overlaps(rec.target))
+                return fail(RuleId::overlap, {rec.target.intersect(o.target).at, 1}, mappings_.live(i), "two live mappings share a bounce buffer"), rc;
+            const bool writes = (d != Direction::to && !coherent(req.device)) || (o.direction != Direction::to && !coherent(o.device));
+            if (writes && o.target.lines(around_.line).overlaps(rec.target.lines(around_.line)))
+                return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i), "two live bounce buffers share a cache line"), rc;
+        }
+    } else if (promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) && r.lines(around_.line) != r)
+        return fail(RuleId::wrong_translation, r, object, "a buffer that shares an edge line was promised a bounce buffer"), rc;
+
+    const bool shared = shared_with_others(0, r);
+    const Tag tag = mappings_.add(rec);
+    if (!tag)
+        return fail(RuleId::auditor_exhausted, r, object, "too many mappings in one session"), rc;
+    if (shared && !remember_holders(tag, r))
+        return rc;
+    apply(e, r);
+    if (skip && d != Direction::to && !coherent(req.device))
+        keep_dirty_lines(r, d);
+    mirror_by_state(r);
+    marks.hit(Mark::overlapping_to_device, shared);
+    marks.hit(rec.bounced ? Mark::bounced : Mark::direct);
+    marks.hit(Mark::skipped_sync, rec.skipped);
+    marks.hit(Mark::split_line, !coherent(req.device) && r.lines(around_.line) != r);
+    if (!skip && !check_handed_to_device(rec, 0, r.len))
+        return rc;
+    *out = m;
+    out->struct_size = sizeof *out;
+    out->cpu = cpu;
+    out->cookie[0] = tag;
+    out->cookie[1] = 0;
+    return rc;
+}
+
+// What the device would read is what the client handed over, and nothing dirty lies under what the device may write.
+bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, uint64_t length)
+{
+    if (!m.reachable || length == 0)
+        return true;
+    const Range target{m.target.at + offset, length};
+    const uint64_t original = m.original.at + offset;
+    const bool nc = !coherent(m.device);
+    if (m.direction != Direction::from) {
+        const bool bounce_differs = m.bounced && std::memcmp(door(original), door(target.at), length) != 0;
+        const auto seen = nc ? evidence_->first_difference(target) : std::nullopt;
+        if (bounce_differs || seen) { // rare: look byte by byte, only at what is defined
+            for (uint64_t i = 0; i < length; i++) {
+                if (!is_initialised(map_.at(original + i)))
+                    continue;
+                if (m.bounced && *door(original + i) != *door(target.at + i))
+                    return fail(RuleId::stale_bounce, {original + i, 1}, m.object, "the bounce buffer does not hold what was handed over"), false;
+                if (nc && evidence_->first_difference({target.at + i, 1}))
+                    return fail(RuleId::missing_clean, {original + i, 1}, m.object, "the device does not see what was handed over: the line was not written back"), false;
+            }
+        }
+    }
+    if (m.direction != Direction::to && nc)
+        if (const auto dirty = evidence_->first_dirty(target))
+            return fail(RuleId::missing_invalidate, {m.original.lines(around_.line).contains(original + (*dirty - target.at)) ? original + (*dirty - target.at) : original, 1}, m.object,
+                        "a dirty line lies under bytes that the device will write: its eviction would destroy them"), false;
+    return true;
+}
+
+bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismatch)
+{
+    const auto tag = static_cast<Tag>(m.cookie[0]);
+    if (!check_alive(tag, Kind::mapping, dead))
+        return false;
+    const MappingRecord& rec = mappings_[tag];
+    if (m.device != rec.device) {
+        fail(RuleId::wrong_device, rec.original, tag, "the mapping was made for another device", rec.device, m.device);
+        return false;
+    }
+    if (m.bus != rec.inner.bus) {
+        fail(mismatch, rec.original, tag, "device address against the mapping's", rec.inner.bus, m.bus);
+        return false;
+    }
+    return true;
+}
+
+int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attrs)
+{
+    const auto tag = static_cast<Tag>(m.cookie[0]);
+    if (!check_mapping(m, RuleId::double_free, RuleId::free_mismatch))
+        return withheld;
+    const MappingRecord rec = mappings_[tag];
+    if (m.size != rec.original.len)
+        return fail(RuleId::free_mismatch, rec.original, tag, "size against the mapping's", rec.original.len, m.size), withheld;
+    if (used != every_byte && used > rec.original.len)
+        return fail(RuleId::bad_length, rec.original, tag, "more bytes used than mapped", rec.original.len, used), withheld;
+    if (m.direction > DMAUDIT_FROM_DEVICE || direction_from(m.direction) != rec.direction)
+        return fail(RuleId::wrong_direction, rec.original, tag, "direction against the mapping's", rec.inner.direction, m.direction), withheld;
+    const bool skip = (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
+    const uint64_t n = std::min(used, rec.original.len);
+    const Range head{rec.original.at, n}, tail{rec.original.at + n, rec.original.len - n};
+    const Event at_head = skip ? Event::unmap_skip : Event::unmap, at_tail = skip ? Event::unmap_skip : Event::unmap_tail;
+    if (!judge(at_head, head, tag) || !judge(at_tail, tail, tag))
+        return withheld;
+
+    current_ = rec.original;
+    const int rc = inner_->streaming->unmap_single(ctx_, &rec.inner, n, attrs);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK) {
+        fail(RuleId::wrong_return, rec.original, tag, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return rc;
+    }
+    mappings_.remove(tag);
+    apply(at_head, head);
+    apply(at_tail, tail);
+    recompute(rec.original);
+    mirror_by_state(rec.original);
+    return rc;
+}
+
+int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase)
+{
+    const auto tag = static_cast<Tag>(m.cookie[0]);
+    if (!check_mapping(m, RuleId::use_after_unmap, RuleId::sync_outside) || !check_range(offset, length, bytes_of(tag).len, RuleId::sync_outside, tag))
+        return withheld;
+    const MappingRecord& rec = mappings_[tag];
+    const Range r{rec.original.at + offset, length};
+    const bool for_cpu = phase == DMAUDIT_FOR_CPU;
+    if (direction > DMAUDIT_FROM_DEVICE)
+        return fail(RuleId::wrong_direction, r, tag, "no direction in which anything can be transferred"), withheld;
+    const Direction d = direction_from(direction);
+    if (d != rec.direction) {
+        if (rec.direction != Direction::bi)
+            return fail(RuleId::wrong_direction, r, tag, "direction against the mapping's", rec.inner.direction, direction), withheld;
+        if (d == (for_cpu ? Direction::to : Direction::from))
+            return fail(RuleId::sync_without_effect, r, tag, "a sync in this direction moves nothing to that side"), withheld;
+    }
+    const Event e = for_cpu ? Event::sync_for_cpu : Event::sync_for_device;
+    if (!judge(e, r, tag) || (!for_cpu && !lines_at_sync_for_device(r, rec)))
+        return withheld;
+
+    current_ = r;
+    const int rc = inner_->streaming->sync(ctx_, &rec.inner, offset, length, direction, phase);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK) {
+        fail(RuleId::wrong_return, r, tag, "a legal sync failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return rc;
+    }
+    apply(e, r);
+    if (rec.direction == Direction::to && !hold(tag, r, for_cpu))
+        return rc;
+    mirror_by_state(r);
+    marks.hit(Mark::partial_sync, length && length < rec.original.len);
+    if (!for_cpu)
+        check_handed_to_device(rec, offset, length);
+    return rc;
+}
+
+int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
+{
+    if (!check_alive(buffer, Kind::buffer, RuleId::use_after_free) || !check_range(offset, length, bytes_of(buffer).len, RuleId::out_of_bounds, buffer))
+        return withheld;
+    const Range whole = buffers_[buffer].at, r{whole.at + offset, length};
+    const Event e = op == DMAUDIT_FLUSH ? Event::flush : op == DMAUDIT_INVALIDATE ? Event::invalidate : Event::flush_invalidate;
+    if (!judge(e, r, buffer) || (e == Event::invalidate && !lines_at_invalidate(r, buffer)))
+        return withheld;
+    const Range affected = e == Event::invalidate ? r.lines(around_.line).intersect(whole) : r; // whole lines are dropped
+    current_ = affected;
+    const int rc = inner_->streaming->cache(ctx_, door(r.at), length, op);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK && length) {
+        fail(RuleId::wrong_return, r, buffer, "legal cache maintenance failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return rc;
+    }
+    apply(e, affected);
+    return rc;
+}
+
+} // namespace dmaudit

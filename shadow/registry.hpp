@@ -1,0 +1,110 @@
+// What lives: buffers, blocks, mappings, pools and windows, in slots of fixed number. A slot is never used twice in a
+// session, so a stale handle is always known for what it is.
+#pragma once
+#include "dmaudit/provider.h"
+#include "shadow/range.hpp"
+#include "shadow/state.hpp"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+namespace dmaudit {
+
+enum class Kind : uint8_t { none, buffer, mapping, block, pool, window };
+
+// Names one object of a session: kind and slot. 0 is nobody.
+using Tag = uint32_t;
+constexpr Tag make_tag(Kind k, uint32_t slot) { return static_cast<uint32_t>(k) << 16 | (slot + 1); }
+constexpr Kind tag_kind(Tag t) { return static_cast<Kind>(t >> 16 & 0xff); }
+constexpr uint32_t tag_slot(Tag t) { return (t & 0xffff) - 1; }
+
+// A few disjoint ranges: which bytes a mapping has handed to the CPU, filled only while other mappings share them.
+class Held {
+  public:
+    bool add(Range r);    // false: no room
+    bool remove(Range r); // false: no room
+    bool covers(Range r) const;
+    bool touches(Range r) const;
+    uint64_t next_edge(uint64_t from, uint64_t end) const; // the next begin or end of a range in (from, end), or end
+    void clear() { n_ = 0; }
+
+  private:
+    static constexpr unsigned most = 16;
+    std::array<Range, most> ranges_{};
+    unsigned n_ = 0;
+};
+
+struct BufferRecord {
+    Range at;
+};
+struct BlockRecord {
+    Range at;      // what the client asked for
+    Range granted;
+    dmaudit_block inner; // the provider's own, verbatim
+    uint32_t device;
+    Tag pool; // 0: from the generic allocator
+    uint32_t windows;
+    bool reachable, pool_released;
+};
+struct MappingRecord {
+    Range original, target; // the client's bytes, and where the device's accesses go
+    dmaudit_mapping inner;
+    uint32_t device;
+    Direction direction;
+    Tag object; // the buffer or block that was mapped
+    bool reachable, bounced, skipped; // skipped: mapped without cache work
+    Held held;
+};
+struct PoolRecord {
+    Range at;
+    uint32_t device;
+    bool exclusive;
+};
+struct WindowRecord {
+    Range at;
+    Tag block;
+};
+
+template <class T, Kind K> class Slots {
+  public:
+    static constexpr uint32_t capacity = 1024;
+    Slots() : items_(new Item[capacity]) {}
+    // Tag of a new live object, 0: no slot left.
+    Tag add(const T& value)
+    {
+        if (used_ == capacity)
+            return 0;
+        items_[used_].value = value;
+        items_[used_].live = n_live_;
+        live_[n_live_++] = used_;
+        return make_tag(K, used_++);
+    }
+    bool known(Tag t) const { return tag_kind(t) == K && tag_slot(t) < used_; }
+    bool alive(Tag t) const { return known(t) && items_[tag_slot(t)].live != dead; }
+    T& operator[](Tag t) { return items_[tag_slot(t)].value; }
+    const T& operator[](Tag t) const { return items_[tag_slot(t)].value; }
+    void remove(Tag t)
+    {
+        Item& item = items_[tag_slot(t)];
+        const uint32_t last = live_[--n_live_];
+        live_[item.live] = last;
+        items_[last].live = item.live;
+        item.live = dead;
+    }
+    uint32_t live_count() const { return n_live_; }
+    Tag live(uint32_t i) const { return make_tag(K, live_[i]); }
+    void clear() { used_ = n_live_ = 0; }
+
+  private:
+    static constexpr uint32_t dead = ~0u;
+    struct Item {
+        T value;
+        uint32_t live; // position in live_, or dead
+    };
+    std::unique_ptr<Item[]> items_;
+    std::array<uint32_t, capacity> live_;
+    uint32_t used_ = 0, n_live_ = 0;
+};
+
+} // namespace dmaudit

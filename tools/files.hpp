@@ -1,0 +1,27 @@
+// Case files: reading text and binary, writing without ever leaving half a file.
+#pragma once
+#include "harness/case.hpp"
+
+#include <string>
+#include <vector>
+
+namespace dmaudit {
+
+struct Loaded {
+    bool ok = false;
+    bool was_text = false;
+    Case value;
+    std::string error; // names the file, the line and what was expected
+};
+Loaded load_case(const std::string& path);
+
+// The files below the given paths, sorted: a folder stands for every file in it and below. An error names the path.
+bool list_files(const std::vector<std::string>& paths, std::vector<std::string>& files, std::string& error);
+
+// Writes to a temporary file beside `path`, then renames it. Empty, or what went wrong.
+std::string write_file(const std::string& path, std::string_view content);
+
+// For messages and JSON-free output: a name for content, the same on every machine.
+std::string content_name(std::string_view content);
+
+} // namespace dmaudit

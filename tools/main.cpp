@@ -1,0 +1,63 @@
+#include "tools/verbs.hpp"
+
+#include "providers/plugin/plugin.hpp"
+#include "providers/providers.hpp"
+
+#include <fmt/core.h>
+#include <map>
+#include <memory>
+#include <unistd.h>
+#include <vector>
+
+namespace dmaudit {
+
+const dmaudit_provider* find_provider(const std::string& name)
+{
+    if (name.find('/') != std::string::npos || name.ends_with(".so")) {
+        static std::vector<std::unique_ptr<Plugin>> loaded; // stays loaded: instances may live until the end
+        auto opened = Plugin::open(name);
+        if (const auto* error = std::get_if<std::string>(&opened)) {
+            fmt::print(stderr, "dmaudit: {}\n", *error);
+            return nullptr;
+        }
+        loaded.push_back(std::make_unique<Plugin>(std::move(std::get<Plugin>(opened))));
+        return &loaded.back()->provider();
+    }
+    if (const dmaudit_provider* p = provider_named(name))
+        return p;
+    fmt::print(stderr, "dmaudit: --provider {}: no such provider; `dmaudit providers` lists them, and a path to a shared object is taken too\n", name);
+    return nullptr;
+}
+
+bool colours() { return isatty(STDOUT_FILENO) == 1; }
+
+} // namespace dmaudit
+
+int main(int argc, char** argv)
+{
+    using namespace dmaudit;
+    CLI::App app{"dmaudit: audits DMA allocators and mapping layers on a simulated machine"};
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "dmaudit 0.1.0");
+    std::vector<std::pair<CLI::App*, Action>> verbs;
+    const auto verb = [&](const char* name, const char* what, Action (*add)(CLI::App&)) {
+        CLI::App* sub = app.add_subcommand(name, what);
+        verbs.emplace_back(sub, add(*sub));
+    };
+    verb("run", "replay cases (text or binary files, folders)", add_run);
+    verb("show", "print a case as text", add_show);
+    verb("pack", "write a case in its binary form", add_pack);
+    verb("min", "make a failing case as small as it gets", add_min);
+    verb("fuzz", "generate cases and audit a provider with them", add_fuzz);
+    verb("explain", "say what a rule means", add_explain);
+    verb("providers", "list the providers and what they promise", add_providers);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? exit_ok : exit_unusable;
+    }
+    for (const auto& [sub, action] : verbs)
+        if (sub->parsed())
+            return action();
+    return exit_unusable;
+}

@@ -1,0 +1,82 @@
+// dmaudit run
+#include "harness/report.hpp"
+#include "tools/files.hpp"
+#include "tools/verbs.hpp"
+
+#include <fmt/core.h>
+
+namespace dmaudit {
+namespace {
+
+struct Options {
+    std::vector<std::string> paths;
+    std::string provider = "builtin";
+    bool quiet = false, verbose = false;
+};
+
+std::string expectation(const Expect& e)
+{
+    return e.kind == Expect::violation ? fmt::format("{}", rule(e.rule).name) : "clean";
+}
+
+int run(const Options& o)
+{
+    const dmaudit_provider* provider = find_provider(o.provider);
+    if (!provider)
+        return exit_unusable;
+    std::vector<std::string> files;
+    std::string error;
+    if (!list_files(o.paths, files, error)) {
+        fmt::print(stderr, "dmaudit: {}\n", error);
+        return exit_unusable;
+    }
+    Session session;
+    unsigned as_expected = 0, otherwise = 0, unusable = 0;
+    for (const std::string& file : files) {
+        const Loaded loaded = load_case(file);
+        if (!loaded.ok) {
+            fmt::print(stderr, "dmaudit: {}\n", loaded.error);
+            unusable++;
+            continue;
+        }
+        const Case& c = loaded.value;
+        Tally tally;
+        const Result r = execute(c, *provider, session, &tally);
+        if (r.open_error) {
+            fmt::print(stderr, "dmaudit: {}: provider {} refuses this world (code {})\n", file, provider->name, r.open_error);
+            unusable++;
+            continue;
+        }
+        const bool fine = r.as_expected(c.expect);
+        (fine ? as_expected : otherwise)++;
+        const std::string replay = fmt::format("dmaudit run --provider {} {}", o.provider, file);
+        if (!fine) {
+            fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect), r.violation ? rule(r.violation->rule).name : "no violation");
+            if (!o.quiet && r.violation)
+                fmt::print("{}\n", report(c, r, *provider, session, {colours(), replay}));
+        } else if (o.verbose || (files.size() == 1 && !o.quiet)) {
+            fmt::print("{}: {}, as expected ({} of {} steps executed)\n", file, r.violation ? rule(r.violation->rule).name : "clean", tally.executed, tally.steps);
+            if (r.violation)
+                fmt::print("{}\n", report(c, r, *provider, session, {colours(), replay}));
+        }
+    }
+    if (files.size() != 1 && !o.quiet)
+        fmt::print("{} cases: {} as expected, {} otherwise, {} unusable\n", files.size(), as_expected, otherwise, unusable);
+    if (files.empty())
+        fmt::print(stderr, "dmaudit: no case files there\n");
+    return unusable || files.empty() ? exit_unusable : otherwise ? exit_violation : exit_ok;
+}
+
+} // namespace
+
+Action add_run(CLI::App& app)
+{
+    auto o = std::make_shared<Options>();
+    app.add_option("path", o->paths, "case files (.dma: text) and folders of them")->required();
+    app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin")->capture_default_str();
+    app.add_flag("-q,--quiet", o->quiet, "no reports, only what is not as expected");
+    app.add_flag("-v,--verbose", o->verbose, "a line (and a report) also for what is as expected");
+    return [o] { return run(*o); };
+}
+
+} // namespace dmaudit
