@@ -17,14 +17,22 @@ Bounce::Bounce(const Platform& platform, Arenas& arenas) noexcept
     cell_shift_ = static_cast<unsigned>(std::countr_zero(cell));
 }
 
-// Where in the cells that begin at `cell` the slot may begin: at the original's offset in its line, else at the first
+// Can a slot keep the original's offset in its line and be on the alignment asked for? Partial syncs go by the lines of the
+// original, so the offset is given up only where the alignment leaves no choice; a lack of room is no reason.
+bool Bounce::keeps_offset(PhysAddr original, const Constraints& constraints) const noexcept
+{
+    const std::uint64_t grain = constraints.align < platform_.line() ? constraints.align : platform_.line();
+    return grain <= 1 || ((original.value + constraints.bus_offset) & (grain - 1)) == 0;
+}
+
+// Where in the cells that begin at `cell` the slot may begin: at the original's offset in its line, or else at the first
 // byte on the alignment.
 bool Bounce::place(PhysAddr cell, std::uint64_t size, PhysAddr original, const Constraints& constraints,
                    std::uint64_t& offset) const noexcept
 {
     offset = original.value & (platform_.line() - 1);
-    if (constraints.admits(cell.at(offset), size))
-        return true;
+    if (keeps_offset(original, constraints))
+        return constraints.admits(cell.at(offset), size);
     offset = (std::uint64_t{0} - (cell.value + constraints.bus_offset)) & (constraints.align - 1);
     return offset < std::uint64_t{1} << cell_shift_ && constraints.admits(cell.at(offset), size);
 }
@@ -59,12 +67,8 @@ Result<BounceSlot> Bounce::take_pages(std::uint64_t size, PhysAddr original, con
     const std::uint64_t congruent = original.value & (platform_.line() - 1);
     const std::uint64_t page_or_align = constraints.align < platform_.page() ? constraints.align : platform_.page();
     const std::uint64_t on_alignment = (std::uint64_t{0} - constraints.bus_offset) & (page_or_align - 1);
-    std::uint64_t lead = congruent;
+    const std::uint64_t lead = keeps_offset(original, constraints) ? congruent : on_alignment;
     Result<PageRun> run = arenas_.alloc(size, constraints, lead);
-    if (!run && on_alignment != congruent) {
-        lead = on_alignment;
-        run = arenas_.alloc(size, constraints, lead);
-    }
     if (!run)
         return run.error();
     const PhysAddr at = run->phys.at(lead);

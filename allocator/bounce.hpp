@@ -37,6 +37,7 @@ class Bounce {
         std::uint64_t free; // bit set: cell is free
     };
 
+    bool keeps_offset(PhysAddr original, const Constraints& constraints) const noexcept;
     bool place(PhysAddr cell, std::uint64_t size, PhysAddr original, const Constraints& constraints,
                std::uint64_t& offset) const noexcept;
     bool carve(Handle handle, Chunk& chunk, std::uint64_t size, PhysAddr original, const Constraints& constraints,

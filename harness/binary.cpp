@@ -34,106 +34,108 @@ struct Cell {
     }
 };
 
-// Walks the fields of an op and says where in the cell each has its code.
-struct Walk {
-    unsigned refs = 0, codes = 0, literals = 0;
-    struct Slot {
-        bool name, literal;
-        unsigned index, literal_index;
-    };
-    Slot next(const Field& f, const Cell& c)
-    {
-        const bool name = f.shape == Shape::def || f.shape == Shape::use;
-        const unsigned index = name ? refs++ : codes++;
-        const bool literal = name ? c.ref(index) == ref_literal : c.code(index) == code_literal;
-        return {name, literal, index, literal ? literals++ : 0};
-    }
-};
-
 class Decoder {
   public:
-    explicit Decoder(const Scope& scope) : scope_(scope) {}
+    explicit Decoder(const Scope& scope) : scope_(scope), layouts_(layouts()), hostile_(scope.world().mode == Mode::hostile) {}
 
     // Returns the bytes of literals behind the cell.
     size_t step(const Cell& c, Step& s) const
     {
         s = Step{};
         s.op = static_cast<uint8_t>(c.bytes[0] % op_count);
+        Names names{};
         // An op without its object becomes the op that makes one; that may lack something in turn.
-        for (unsigned depth = 0; depth < obj_kinds && !has_objects(c, s.op); depth++) {
-            const Layout& l = layouts()[s.op];
-            s.op = l.makers[c.ref(l.def == Layout::absent ? 0 : 1) % l.n_makers];
+        for (unsigned depth = 0; !resolve(c, layouts_[s.op], names); depth++) {
+            const Layout& l = layouts_[s.op];
+            // If the kinds went in a circle: the first op, which needs nothing.
+            s.op = depth < obj_kinds ? l.makers[c.ref(l.def == Layout::absent ? 0 : 1) % l.n_makers] : uint8_t{0};
         }
-        if (!has_objects(c, s.op))
-            s.op = 0; // the kinds go in a circle: begin with the first op, which needs nothing
-        return arguments(c, s);
+        return arguments(c, names, s);
     }
 
   private:
-    const Scope& scope_;
+    using Names = std::array<const Known*, max_args>; // of each field that uses a name
 
-    const Known* resolve(const Cell& c, const Field& f, const Walk::Slot& slot) const
+    const Scope& scope_;
+    const std::array<Layout, op_count>& layouts_;
+    bool hostile_;
+
+    // Literals lie behind the cell in the order of the fields: the number of those before `field`.
+    static unsigned literals_before(const Cell& c, const Layout& l, size_t field)
     {
-        uint8_t code = c.ref(slot.index);
-        if (slot.literal) {
-            const Known* k = scope_.find(read_u64(c.rest, 8 * slot.literal_index));
-            if (k && (name_kind(k->name) & f.objs))
-                return k;
-            code = 0;
+        unsigned refs = 0, codes = 0, n = 0;
+        for (size_t a = 0; a < field; a++) {
+            const bool name = l.shapes[a] == Shape::def || l.shapes[a] == Shape::use;
+            n += name ? c.ref(refs++) == ref_literal : c.code(codes++) == code_literal;
         }
-        if (code >= first_dead && scope_.world().mode == Mode::hostile) // in a conforming case it would only be skipped
-            if (const unsigned n = scope_.count(f.objs, false))
-                return &scope_.recent(f.objs, false, (code - first_dead) % n);
-        const unsigned n = scope_.count(f.objs, true);
-        return n ? &scope_.recent(f.objs, true, code % n) : nullptr;
+        return n;
     }
 
-    bool has_objects(const Cell& c, uint8_t op) const
+    bool resolve(const Cell& c, const Layout& l, Names& names) const
     {
-        Walk walk;
-        for (const Field& f : specs()[op].fields) {
-            const Walk::Slot slot = walk.next(f, c);
-            if (f.shape == Shape::use && !resolve(c, f, slot))
+        for (unsigned i = 0; i < l.n_names; i++) {
+            const uint8_t a = l.names[i];
+            if (l.shapes[a] == Shape::use && !(names[a] = object(c, l, a, c.ref(i))))
                 return false;
         }
         return true;
     }
 
-    size_t arguments(const Cell& c, Step& s) const
+    const Known* object(const Cell& c, const Layout& l, size_t field, uint8_t code) const
     {
-        const Layout& l = layouts()[s.op];
-        const auto fields = specs()[s.op].fields;
-        const How how = how_of(c.bytes[3]);
-        const Known* used = nullptr;
-        bool reuse = false; // the range comes from the object, not from the codes
-        BytesUsed range{0, 0};
-        Walk walk;
-        for (size_t a = 0; a < fields.size(); a++) {
-            const Walk::Slot slot = walk.next(fields[a], c);
-            const uint64_t literal = slot.literal ? read_u64(c.rest, 8 * slot.literal_index) : 0;
-            if (fields[a].shape == Shape::def) {
-                const auto kind = static_cast<Obj>(fields[a].objs);
-                const bool good = slot.literal && literal >> 8 == kind && !scope_.find(literal);
-                s.arg[a] = good ? literal : name_of(kind, scope_.next(kind));
-            } else if (fields[a].shape == Shape::use) {
-                const Known* k = resolve(c, fields[a], slot);
-                s.arg[a] = k ? k->name : 0;
-                if (a == l.use)
-                    used = k;
-            } else if (slot.literal) {
-                s.arg[a] = literal;
-            } else {
-                if (a == l.off && used && l.len != Layout::absent && how != How::given && c.code(slot.index + l.len - l.off) != code_literal) {
-                    reuse = true;
-                    range = range_of(how, *used);
-                }
-                if (reuse && (a == l.off || a == l.len))
-                    s.arg[a] = a == l.off ? range.off : range.len;
-                else
-                    s.arg[a] = value_of({scope_, s, l, used}, a, c.code(slot.index));
+        const uint8_t kinds = l.objs[field];
+        if (code >= first_dead) {
+            if (code == ref_literal) {
+                const Known* k = scope_.find(read_u64(c.rest, 8 * literals_before(c, l, field)));
+                if (k && (name_kind(k->name) & kinds))
+                    return k;
+                code = 0;
+            } else if (hostile_) { // in a conforming case it would only be skipped
+                if (const Known* k = scope_.pick(kinds, false, code - first_dead))
+                    return k;
             }
         }
-        return (walk.literals + 1) / 2 * cell_bytes;
+        return scope_.pick(kinds, true, code);
+    }
+
+    size_t arguments(const Cell& c, const Names& names, Step& s) const
+    {
+        const Layout& l = layouts_[s.op];
+        const How how = how_of(c.bytes[3]);
+        const Known* used = l.use == Layout::absent ? nullptr : names[l.use];
+        bool reuse = false; // the range comes from the object, not from the codes
+        BytesUsed range{0, 0};
+        unsigned refs = 0, codes = 0, literals = 0;
+        for (size_t a = 0; a < l.n_fields; a++) {
+            if (l.shapes[a] == Shape::def) {
+                const auto kind = static_cast<Obj>(l.objs[a]);
+                s.arg[a] = name_of(kind, scope_.next(kind));
+                if (c.ref(refs++) == ref_literal)
+                    if (const uint64_t v = read_u64(c.rest, 8 * literals++); v >> 8 == kind && !scope_.find(v))
+                        s.arg[a] = v;
+                continue;
+            }
+            if (l.shapes[a] == Shape::use) {
+                s.arg[a] = names[a]->name;
+                literals += c.ref(refs++) == ref_literal;
+                continue;
+            }
+            const unsigned at = codes++;
+            const uint16_t code = c.code(at);
+            if (code == code_literal) {
+                s.arg[a] = read_u64(c.rest, 8 * literals++);
+                continue;
+            }
+            if (a == l.off && used && l.len != Layout::absent && how != How::given && c.code(at + l.len - l.off) != code_literal) {
+                reuse = true;
+                range = range_of(how, *used);
+            }
+            if (reuse && (a == l.off || a == l.len))
+                s.arg[a] = a == l.off ? range.off : range.len;
+            else
+                s.arg[a] = value_of({scope_, s, l, used}, a, code);
+        }
+        return (literals + 1) / 2 * cell_bytes;
     }
 };
 

@@ -128,7 +128,7 @@ uint64_t limit(const World& w, unsigned code)
 uint64_t value_of(const Context& c, size_t field, uint16_t code)
 {
     const World& w = c.scope.world();
-    const Shape shape = specs()[c.step.op].fields[field].shape;
+    const Shape shape = c.layout.shapes[field];
     switch (shape) {
     case Shape::def: case Shape::use: return 0; // names have a byte of their own
     case Shape::device: return code % w.n_devices;
@@ -182,7 +182,7 @@ uint16_t code_of(const Context& c, size_t field, uint64_t v)
         for (unsigned k = 0; k < 8; k++)
             tries[n++] = first_past | k;
     };
-    switch (specs()[c.step.op].fields[field].shape) {
+    switch (c.layout.shapes[field]) {
     case Shape::size:
         if (c.layout.makes == obj_pool) {
             tries[n++] = (v / w.page - 1) & 7;

@@ -41,7 +41,8 @@ class Generator {
                 if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
                     op = choose();
                 s = propose(static_cast<uint8_t>(op), war && careless);
-                if (careless || phases_.legal(s))
+                const bool full = layouts()[s.op].makes == obj_block && rng_.chance(1, 40); // the pool may be: try it
+                if (careless || full || phases_.legal(s))
                     break;
             }
             phases_.append(s);

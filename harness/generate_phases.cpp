@@ -1,5 +1,6 @@
 #include "harness/generate_phases.hpp"
 #include <algorithm>
+#include <bit>
 
 namespace dmaudit {
 namespace {
@@ -51,6 +52,46 @@ Interval Phases::lines(Interval i, const Known& k) const
         return i;
     const uint64_t mask = scope_.world().line - 1, before = std::min((k.place + i.from) & mask, i.from);
     return {i.from - before, i.to + (-(k.place + i.to) & mask)};
+}
+
+// Pages as allocators of this kind count them: powers of two.
+uint64_t Phases::pages(uint64_t size) const
+{
+    const uint64_t page = scope_.world().page, n = size / page + (size % page != 0);
+    return n > max_ram ? max_ram : std::bit_ceil(n);
+}
+
+// A device's blocks come from its pool if it has one. What does not fit is refused, which is nobody's mistake, but every
+// step that uses the block is lost.
+bool Phases::has_room(const Known& pool, uint64_t size) const
+{
+    uint64_t taken = pages(size);
+    for (const Known& o : scope_.objects())
+        if (o.alive && name_kind(o.name) == obj_block && (parent(o) == &pool || (parent(o) == nullptr && of(o).device == of(pool).device)))
+            taken += pages(o.length);
+    return size != 0 && taken <= pool.length / scope_.world().page;
+}
+
+bool Phases::has_room(uint64_t device, uint64_t size, uint64_t limit) const
+{
+    const World& w = scope_.world();
+    if (size == 0 || device >= w.n_devices)
+        return false;
+    for (const Known& o : scope_.objects())
+        if (o.alive && name_kind(o.name) == obj_pool && of(o).device == device)
+            return has_room(o, size);
+    const DeviceSpec& d = w.devices[device];
+    limit = limit ? std::min(limit, d.limit) : d.limit;
+    uint64_t taken = pages(size), room = 0, largest = 0;
+    for (const Known& o : scope_.objects())
+        if (o.alive && name_kind(o.name) == obj_block && parent(o) == nullptr)
+            taken += pages(o.length);
+    for (unsigned b = 0; b < w.n_banks; b++)
+        if (const uint64_t arena = divide(w, b).arena; w.banks[b].phys + d.offset + (arena - 1) <= limit) {
+            room += arena / w.page;
+            largest = std::max(largest, arena / w.page);
+        }
+    return taken <= room && pages(size) <= largest;
 }
 
 bool Phases::can_map(const Known& buffer, Interval r, uint64_t dir, uint64_t dev) const
@@ -148,9 +189,12 @@ bool Phases::legal(const Step& s) const
     case is<ops::DeviceRead>: return of(*used).ready.contains(r);
     case is<ops::SyncForCpu>: case is<ops::SyncForDevice>: return false; // of a coherent block: wrong kind
     case is<ops::CacheMaintenance>: return !has_living_child(*used);
-    case is<ops::AllocCoherent>: return s.arg[l.size] != 0;
+    case is<ops::AllocCoherent>: {
+        const auto o = unpack<ops::AllocCoherent>(s);
+        return has_room(o.dev.v, o.size.v, o.limit.v);
+    }
     case is<ops::FreeCoherent>: return used->maker == is<ops::AllocCoherent> && !has_living_child(*used);
-    case is<ops::AllocFromPool>: return s.arg[l.size] != 0 && s.arg[l.size] <= used->length;
+    case is<ops::AllocFromPool>: return has_room(*used, s.arg[l.size]);
     case is<ops::ReleaseFromPool>: return used->maker == is<ops::AllocFromPool> && !has_living_child(*used);
     case is<ops::ReleasePool>: return !has_living_child(*used);
     case is<ops::MmapFromPool>: {
@@ -163,7 +207,16 @@ bool Phases::legal(const Step& s) const
         for (const Known& o : scope_.objects())
             if (o.alive && name_kind(o.name) == obj_pool && of(o).device == dev)
                 return false;
-        return s.arg[l.size] % scope_.world().page == 0;
+        const World& w = scope_.world();
+        const auto at = pool_offset(w, s.arg[l.place], s.arg[l.size]);
+        if (!at || dev >= w.n_devices)
+            return false;
+        uint64_t phys = *at; // offset in RAM, where the banks lie one behind the other
+        unsigned bank = 0;
+        while (phys >= w.banks[bank].size)
+            phys -= w.banks[bank++].size;
+        phys += w.banks[bank].phys;
+        return s.arg[l.size] % w.page == 0 && phys + w.devices[dev].offset + (s.arg[l.size] - 1) <= w.devices[dev].limit;
     }
     default: return true;
     }
@@ -183,6 +236,7 @@ void Phases::append(const Step& s)
         fresh.device = unpack<ops::MapSingle>(s).dev.v;
         break;
     case is<ops::AllocCoherent>:
+        fresh.device = unpack<ops::AllocCoherent>(s).dev.v;
         if (unpack<ops::AllocCoherent>(s).zero.v)
             fresh.ready = {0, s.arg[l.size]};
         break;

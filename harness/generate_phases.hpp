@@ -43,6 +43,9 @@ class Phases {
     Interval lines(Interval, const Known&) const;
     bool coherent_world() const;
 
+    uint64_t pages(uint64_t size) const;
+    bool has_room(const Known& pool, uint64_t size) const;
+    bool has_room(uint64_t device, uint64_t size, uint64_t limit) const;
     bool can_map(const Known& buffer, Interval, uint64_t dir, uint64_t dev) const;
     bool can_touch(const Known& buffer, Interval, bool write) const; // the CPU, a client's buffer
     bool legal_on_mapping(const Step&, const Known&, Interval) const;

@@ -170,7 +170,7 @@ class Minimiser {
         });
         for (unsigned b = 0; b < best_.value.world.n_banks; b++) {
             change([&](World& w) { w.banks[b].phys = World{}.banks[0].phys + b * 0x10000000; });
-            for (const uint64_t pages : {4, 8, 16, 32, 64})
+            for (const uint64_t pages : {4u, 8u, 16u, 32u, 64u})
                 change([&](World& w) { w.banks[b].size = pages * w.page; });
         }
         for (unsigned d = 0; d < best_.value.world.n_devices; d++) {

@@ -72,7 +72,7 @@ void FirstRequests::repeat(Session& s) const
         if (rc != DMAUDIT_OK)
             return lost("everything was given back, and the first bounced mapping of the case fails now");
         if (!s.violation())
-            a.unmap_single(m, every_byte, 0);
+            a.unmap_single(m, every_byte, DMAUDIT_ATTR_SKIP_CPU_SYNC); // nothing of the buffer is read any more
     }
 }
 

@@ -17,6 +17,10 @@ std::array<Layout, op_count> make_layouts()
                 slot = i;
         };
         for (uint8_t i = 0; i < l.n_fields; i++) {
+            l.shapes[i] = fields[i].shape;
+            l.objs[i] = fields[i].objs;
+            if (fields[i].shape == Shape::def || fields[i].shape == Shape::use)
+                l.names[l.n_names++] = i;
             switch (fields[i].shape) {
             case Shape::def: first(l.def, i); break;
             case Shape::use: first(l.use, i); break;
@@ -77,35 +81,22 @@ const Known* Scope::find(uint64_t name) const
 Scope::Mask Scope::mask(uint8_t kinds, bool alive) const
 {
     Mask m{};
-    for (unsigned kind = 0; kind < obj_kinds; kind++)
-        if (kinds >> kind & 1)
-            for (unsigned w = 0; w < m.size(); w++)
-                m[w] |= masks_[alive][kind][w];
+    for (unsigned rest = kinds & ((1u << obj_kinds) - 1); rest; rest &= rest - 1)
+        for (unsigned w = 0; w < m.size(); w++)
+            m[w] |= masks_[alive][static_cast<size_t>(std::countr_zero(rest))][w];
     return m;
-}
-
-unsigned Scope::count(uint8_t kinds, bool alive) const
-{
-    unsigned n = 0;
-    for (const uint64_t w : mask(kinds, alive))
-        n += static_cast<unsigned>(std::popcount(w));
-    return n;
 }
 
 const Known& Scope::recent(uint8_t kinds, bool alive, unsigned k) const
 {
     const Mask m = mask(kinds, alive);
-    for (unsigned w = static_cast<unsigned>(m.size()); w-- > 0;) {
-        uint64_t bits = m[w];
-        const unsigned here = static_cast<unsigned>(std::popcount(bits));
-        if (k >= here) {
-            k -= here;
-            continue;
+    for (unsigned w = static_cast<unsigned>(m.size()); w-- > 0;)
+        for (uint64_t bits = m[w]; bits; k--) {
+            const unsigned top = 63 - static_cast<unsigned>(std::countl_zero(bits));
+            if (k == 0)
+                return objects_[w * 64 + top];
+            bits &= ~(uint64_t{1} << top);
         }
-        for (; k; k--)
-            bits &= ~(uint64_t{1} << (63 - std::countl_zero(bits)));
-        return objects_[w * 64 + 63 - static_cast<unsigned>(std::countl_zero(bits))];
-    }
     return objects_[0]; // not reached under the precondition
 }
 
@@ -136,6 +127,8 @@ void Scope::kill(const Known& object)
     objects_[i].alive = false;
     masks_[1][kind][i / 64] &= ~(uint64_t{1} << i % 64);
     masks_[0][kind][i / 64] |= uint64_t{1} << i % 64;
+    counts_[1][kind]--;
+    counts_[0][kind]++;
 }
 
 void Scope::remember(const Known& object, BytesUsed range)
@@ -180,6 +173,7 @@ void Scope::append(const Step& step)
         index_[kind][number] = static_cast<uint8_t>(n_ + 1);
         next_[kind] = static_cast<uint8_t>(std::max<unsigned>(next_[kind], std::min(number + 1, max_names - 1)));
         masks_[1][kind][n_ / 64] |= uint64_t{1} << n_ % 64;
+        counts_[1][kind]++;
         n_++;
     }
     if (used && specs()[step.op].ends == Ends::first_use && used->alive)

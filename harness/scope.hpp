@@ -13,6 +13,10 @@ namespace dmaudit {
 struct Layout {
     static constexpr uint8_t absent = 0xff;
     uint8_t n_fields = 0;
+    std::array<Shape, max_args> shapes{};
+    std::array<uint8_t, max_args> objs{};  // accepted kinds, of names
+    std::array<uint8_t, max_args> names{}; // the fields that are names (def and use), in order
+    uint8_t n_names = 0;
     uint8_t def = absent, use = absent; // the defined name; the first used name
     uint8_t off = absent, len = absent, size = absent, pages = absent, place = absent;
     Obj makes = obj_none;   // kind of the defined name
@@ -54,8 +58,20 @@ class Scope {
         return k && k->alive;
     }
     // Objects of the given kinds, alive or dead; the k-th most recently defined (0 = the last). Precondition: k < count.
-    unsigned count(uint8_t kinds, bool alive) const;
+    unsigned count(uint8_t kinds, bool alive) const
+    {
+        unsigned n = 0;
+        for (unsigned kind = 0; kind < obj_kinds; kind++)
+            n += kinds >> kind & 1 ? counts_[alive][kind] : 0u;
+        return n;
+    }
     const Known& recent(uint8_t kinds, bool alive, unsigned k) const;
+    // The same with k modulo count; null if there are none.
+    const Known* pick(uint8_t kinds, bool alive, unsigned k) const
+    {
+        const unsigned n = count(kinds, alive);
+        return n == 0 ? nullptr : &recent(kinds, alive, k < n ? k : k % n);
+    }
     // Rank of an object in that order. Precondition: the object is known.
     unsigned rank(const Known& object, uint8_t kinds) const;
 
@@ -86,6 +102,7 @@ class Scope {
     std::array<std::array<uint8_t, max_names>, obj_kinds> index_{}; // number -> index in objects_ + 1
     std::array<uint8_t, obj_kinds> next_{};
     std::array<std::array<Mask, obj_kinds>, 2> masks_{}; // [alive][kind]: which of objects_
+    std::array<std::array<uint8_t, obj_kinds>, 2> counts_{};
     std::array<Known, max_steps> objects_;
 
     Mask mask(uint8_t kinds, bool alive) const;

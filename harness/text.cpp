@@ -7,8 +7,6 @@
 namespace dmaudit {
 namespace {
 
-constexpr std::string_view header = "# dmaudit case "; // and the version
-
 // ---- printing
 
 std::string decimal(uint64_t v) { return std::to_string(v); }
@@ -139,8 +137,8 @@ class Parser {
     {
         if (s.size() > max_text_line)
             return void(fail("a line has at most " + decimal(max_text_line) + " characters"));
-        if (!anything_seen_ && s.starts_with(header)) {
-            const std::string_view rest = s.substr(header.size()), version = rest.substr(0, rest.find_first_of(" \t\r"));
+        if (!anything_seen_ && s.starts_with(text_header)) {
+            const std::string_view rest = s.substr(text_header.size()), version = rest.substr(0, rest.find_first_of(" \t\r"));
             if (version != "1")
                 return void(fail("this is version 1 of the case format, found version " + quoted(version)));
         }
@@ -496,7 +494,7 @@ std::string print(const Step& s)
 std::string print(const Case& c)
 {
     const World& w = c.world;
-    std::string out = std::string(header) + "1\nworld page=" + decimal(w.page) + " line=" + decimal(w.line) + " banks=";
+    std::string out = std::string(text_header) + "1\nworld page=" + decimal(w.page) + " line=" + decimal(w.line) + " banks=";
     for (unsigned b = 0; b < w.n_banks; b++)
         out += (b ? "," : "") + bytes(w.banks[b].size) + "@" + hex(w.banks[b].phys);
     out += device(w.devices[0]) + (w.mode == Mode::conforming ? " mode=conforming\n" : "\n");

@@ -56,7 +56,7 @@ std::optional<uint64_t> pool_offset(const World& w, uint64_t place, uint64_t siz
     return offset_in_space(w, place, size, [](const Division& d) { return Part{d.arena, d.pool}; });
 }
 
-std::string world_error(const World& w)
+std::string_view world_error(const World& w)
 {
     const auto pow2 = [](uint64_t v) { return v != 0 && (v & (v - 1)) == 0; };
     if (w.page != 4096 && w.page != 16384 && w.page != 65536)

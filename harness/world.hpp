@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <string_view>
 
 namespace dmaudit {
 
@@ -49,6 +49,6 @@ std::optional<uint64_t> client_offset(const World&, uint64_t place, uint64_t siz
 std::optional<uint64_t> pool_offset(const World&, uint64_t place, uint64_t size);
 
 // Empty if the world can be built, else what is wrong with it.
-std::string world_error(const World&);
+std::string_view world_error(const World&);
 
 } // namespace dmaudit

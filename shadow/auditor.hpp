@@ -17,6 +17,9 @@
 #include "shadow/registry.hpp"
 #include "shadow/rules.hpp"
 
+#include <array>
+#include <vector>
+
 namespace dmaudit {
 
 constexpr uint64_t every_byte = ~uint64_t{0}; // of `used`
@@ -159,6 +162,7 @@ class Auditor {
     Slots<WindowRecord, Kind::window> windows_;
     std::optional<Violation> violation_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
+    std::vector<uint64_t> lost_; // of the invalidate that is being made
     bool forward_illegal_ = false;
 };
 

@@ -24,6 +24,15 @@ constexpr auto held_dirty = states_where([](uint8_t s) {
 constexpr auto cpu_dirty = states_where([](uint8_t s) { return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote; });
 constexpr auto several = states_where([](uint8_t s) { return s != mixed && owner_of(s) == Owner::device && direction_of(s) == Direction::none; });
 
+// What the edge lines of a range hold before and behind it.
+std::array<Range, 2> edges(Range r, uint64_t line)
+{
+    const Range lines = r.lines(line);
+    if (r.empty())
+        return {};
+    return {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}};
+}
+
 } // namespace
 
 // L2: a line that holds a byte of a mapping which a non-coherent device may write holds no byte of another live mapping and
@@ -43,7 +52,7 @@ bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
     }
     if (!writes)
         return true;
-    for (const Range edge : {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}}) {
+    for (const Range edge : edges(r, around_.line)) {
         uint64_t hit = edge.end();
         if (!edge.empty())
             identity_.for_each_run(edge, [&](Range run, uint32_t tag) {
@@ -77,10 +86,9 @@ bool Auditor::lines_at_cpu_write(Range r)
 
 bool Auditor::lines_at_sync_for_device(Range r, const MappingRecord& m)
 {
-    if (m.direction == Direction::to || coherent(m.device) || r.empty())
+    if (m.direction == Direction::to || coherent(m.device))
         return true;
-    const Range lines = r.lines(around_.line);
-    for (const Range edge : {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}}) {
+    for (const Range edge : edges(r, around_.line)) {
         const Range within = edge.intersect(m.original);
         if (const auto hit = map_.first_in(within, held_dirty.in)) {
             fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, identity_.at(hit->at), "part of a line is handed to the device while the CPU's writes to the rest are not");
@@ -92,8 +100,7 @@ bool Auditor::lines_at_sync_for_device(Range r, const MappingRecord& m)
 
 bool Auditor::lines_at_invalidate(Range r, Tag object)
 {
-    const Range lines = r.lines(around_.line);
-    for (const Range edge : {Range{lines.at, r.at - lines.at}, Range{r.end(), lines.end() - r.end()}}) {
+    for (const Range edge : edges(r, around_.line)) {
         bool bad = false;
         if (!edge.empty())
             map_.for_each_run(edge, [&](Range run, uint8_t s) {
@@ -110,16 +117,23 @@ bool Auditor::lines_at_invalidate(Range r, Tag object)
     return true;
 }
 
-// A mapping without cache work leaves lines with dirty bytes to the CPU as a whole.
+// A mapping without cache work leaves lines with dirty bytes to the CPU as a whole. Dirty is what the CPU wrote and also
+// what it wrote back from a bounce buffer: the machine knows.
 void Auditor::keep_dirty_lines(Range r, Direction d)
 {
-    const uint8_t held = code_of(d == Direction::from ? Hfrom_c : Hbi_c);
     for (uint64_t line = r.lines(around_.line).at; line < r.end(); line += around_.line) {
-        if (!map_.first_in({line, around_.line}, cpu_dirty.in))
+        const bool physically = evidence_->first_dirty({line, 1}).has_value();
+        if (!physically && (d == Direction::to || !map_.first_in({line, around_.line}, cpu_dirty.in)))
             continue;
+        const uint8_t clean = code_of(d == Direction::to ? Hto_c : d == Direction::from ? Hfrom_c : Hbi_c);
+        const uint8_t dirty = code_of(d == Direction::to ? Hto_d : d == Direction::from ? Hfrom_d : Hbi_d);
         map_.for_each_run(Range{line, around_.line}.intersect(r), [&](Range run, uint8_t s) {
-            if (with_writing_device.in[s])
-                map_.set(run, static_cast<uint8_t>(held | (s & initialised)));
+            if (owner_of(s) != Owner::device || direction_of(s) == Direction::none)
+                return;
+            map_.set(run, static_cast<uint8_t>(clean | (s & initialised)));
+            for (uint64_t at = run.at; physically && at < run.end(); at++)
+                if (evidence_->byte_dirty(at))
+                    map_.set({at, 1}, static_cast<uint8_t>(dirty | (s & initialised)));
         });
     }
 }

@@ -163,10 +163,7 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out)
     if (const auto* cpu = static_cast<const uint8_t*>(b.cpu); pool && cpu >= around_.provider_view && cpu < around_.provider_view + around_.ram)
         if (!pools_[pool].at.contains(static_cast<uint64_t>(cpu - around_.provider_view)))
             pool = 0; // the pool was passed over or full
-    dmaudit_request asked = req;
-    if (pool)
-        asked.align = asked.limit = asked.boundary = 0; // a pool knows only sizes
-    if (accept_block(asked, b, pool, out))
+    if (accept_block(req, b, pool, out))
         out->size = req.size;
     return rc;
 }

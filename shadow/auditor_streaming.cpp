@@ -70,7 +70,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
 
     // ---- the provider ----
     const uint64_t last = m.bus + (req.size - 1), limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
-    MappingRecord rec{r, {}, m, req.device, d, object, true, false, (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0, {}};
+    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}};
     if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
         return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), rc;
     if (last > limit) {
@@ -91,7 +91,9 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
         if (const auto hit = map_.check(transition(taken), rec.target))
             return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1}, identity_.at(hit->at), "the bounce buffer is not the provider's own memory"), rc;
-        if (!coherent(req.device) && (*target ^ at) & (around_.line - 1))
+        // Partial syncs go by the lines of the original; only an alignment that the original lacks excuses from keeping them.
+        const bool can_keep = req.align <= 1 || (evidence_->phys_of(at) + bus_offset(req.device)) % std::min(req.align, around_.line) == 0;
+        if (can_keep && !coherent(req.device) && (*target ^ at) & (around_.line - 1))
             return fail(RuleId::misaligned, r, object, "the bounce buffer does not keep the buffer's place in its cache line", at & (around_.line - 1), *target & (around_.line - 1)), rc;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& o = mappings_[mappings_.live(i)];
@@ -107,18 +109,19 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return fail(RuleId::wrong_translation, r, object, "a buffer that shares an edge line was promised a bounce buffer"), rc;
 
     const bool shared = shared_with_others(0, r);
+    rec.blind = shared && skip;
     const Tag tag = mappings_.add(rec);
     if (!tag)
         return fail(RuleId::auditor_exhausted, r, object, "too many mappings in one session"), rc;
     if (shared && !remember_holders(tag, r))
         return rc;
     apply(e, r);
-    if (skip && d != Direction::to && !coherent(req.device))
+    if (skip && !coherent(req.device))
         keep_dirty_lines(r, d);
     mirror_by_state(r);
     marks.hit(Mark::overlapping_to_device, shared);
     marks.hit(rec.bounced ? Mark::bounced : Mark::direct);
-    marks.hit(Mark::skipped_sync, rec.skipped);
+    marks.hit(Mark::skipped_sync, (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
     marks.hit(Mark::split_line, !coherent(req.device) && r.lines(around_.line) != r);
     if (!skip && !check_handed_to_device(rec, 0, r.len))
         return rc;
@@ -261,6 +264,14 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
     if (!judge(e, r, buffer) || (e == Event::invalidate && !lines_at_invalidate(r, buffer)))
         return withheld;
     const Range affected = e == Event::invalidate ? r.lines(around_.line).intersect(whole) : r; // whole lines are dropped
+    lost_.clear();
+    if (e == Event::invalidate)
+        map_.for_each_run(affected, [&](Range run, uint8_t s) {
+            if (owner_of(s) == Owner::cpu && direction_of(s) == Direction::none && is_initialised(s))
+                for (uint64_t at = run.at; at < run.end(); at++)
+                    if (evidence_->byte_dirty(at))
+                        lost_.push_back(at);
+        });
     current_ = affected;
     const int rc = inner_->streaming->cache(ctx_, door(r.at), length, op);
     current_ = {};
@@ -271,6 +282,9 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
         return rc;
     }
     apply(e, affected);
+    if (e == Event::invalidate) // handed over once, but through a bounce buffer or to a coherent device: never written back
+        for (const uint64_t at : lost_)
+            map_.set({at, 1}, static_cast<uint8_t>(map_.at(at) & ~initialised));
     return rc;
 }
 

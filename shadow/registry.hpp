@@ -53,7 +53,8 @@ struct MappingRecord {
     uint32_t device;
     Direction direction;
     Tag object; // the buffer or block that was mapped
-    bool reachable, bounced, skipped; // skipped: mapped without cache work
+    bool reachable, bounced;
+    bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that one was made
     Held held;
 };
 struct PoolRecord {

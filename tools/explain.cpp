@@ -37,7 +37,7 @@ constexpr Bit bits[] = {
     {DMAUDIT_PROMISES_ZEROING, "zeroing"}, {DMAUDIT_PROMISES_NATURAL_ALIGNMENT, "natural alignment"}, {DMAUDIT_PROMISES_FIRST_FIT, "complete first fit"},
     {DMAUDIT_PROMISES_BOUNCE, "bounce"}, {DMAUDIT_PROMISES_EDGE_BOUNCE, "edge bounce"}, {DMAUDIT_PROMISES_MAP_SYNC, "map syncs"},
     {DMAUDIT_PROMISES_KEEP_UNWRITTEN, "keeps unwritten bytes"}, {DMAUDIT_PROMISES_DETECTION, "detects illegal frees"}, {DMAUDIT_PROMISES_THREAD_SAFETY, "thread safety"},
-    {DMAUDIT_PROMISES_CLEAN_TAIL, "clean tails"}, {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"}, {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
+    {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"}, {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
     {DMAUDIT_TRAIT_MAY_ABORT, "(may abort)"}, {DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC, "(coherent needs sync)"}};
 
 int providers()

@@ -222,7 +222,6 @@ static inline void *dmaudit_cpu_of(const struct dmaudit_platform *p, uint64_t ph
 #define DMAUDIT_PROMISES_KEEP_UNWRITTEN (1ull << 9) /* CPU writes not handed over survive a FROM_DEVICE mapping */
 #define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail with DMAUDIT_EFAULT, no effect */
 #define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
-#define DMAUDIT_PROMISES_CLEAN_TAIL (1ull << 12) /* the tail of a block's last page never shows an earlier owner's bytes */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */

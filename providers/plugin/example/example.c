@@ -138,7 +138,7 @@ static const struct dmaudit_coherent coherent = {sizeof coherent, 0, example_all
 static const struct dmaudit_provider provider = {
     .abi = DMAUDIT_ABI, .struct_size = sizeof provider, .name = "example", .summary = "first-fit pages, to be copied",
     .promises = DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY |
-                DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_CLEAN_TAIL,
+                DMAUDIT_PROMISES_ZEROING,
     .open = example_open, .close = example_close, .coherent = &coherent,
 };
 

@@ -1,0 +1,128 @@
+// The hooks keep libFuzzer's contract, the two copies of the codec agree, and a violation ends the process.
+#include "fuzz/engine.hpp"
+#include "harness/binary.hpp"
+#include "harness/mutate.hpp"
+#include "harness/rng.hpp"
+#include "harness/scope.hpp"
+#include "providers/broken/broken.hpp"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <vector>
+
+namespace dmaudit::fuzz {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+Bytes random_bytes(uint64_t seed, size_t size)
+{
+    Rng rng(seed);
+    Bytes b(size);
+    for (uint8_t& byte : b)
+        byte = static_cast<uint8_t>(rng.next());
+    return b;
+}
+Bytes generated(uint64_t seed, const Target& t, unsigned steps = 32)
+{
+    Case c;
+    generate(seed, t.profile, c, steps);
+    return encode(c);
+}
+Case decoded(const Bytes& b, const Target& t)
+{
+    Case c;
+    plain_decode(b, intake_of(t), c);
+    return c;
+}
+
+TEST(Engine, both_copies_of_the_codec_agree)
+{
+    Intake everything{Mode::hostile, {}};
+    everything.keeps.fill(true);
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        const Bytes b = seed % 2 ? generated(seed, hostile) : random_bytes(seed, seed);
+        Case plain, other;
+        plain_decode(b, everything, plain);
+        decode(b, other);
+        other.world.mode = Mode::hostile;
+        other.expect = {};
+        ASSERT_EQ(plain, other) << seed;
+    }
+}
+
+TEST(Engine, cases_keep_to_their_target_and_are_valid)
+{
+    for (const Target* t : case_targets)
+        for (uint64_t seed = 1; seed <= 500; seed++) {
+            const Case c = decoded(random_bytes(seed, 16 + seed), *t);
+            ASSERT_EQ(case_error(c), "") << t->name << seed;
+            ASSERT_EQ(c.world.mode, t->profile.mode);
+            for (const Step& s : c.all())
+                ASSERT_TRUE(contains(t->profile, s.op)) << t->name << " " << specs()[s.op].name;
+        }
+}
+
+TEST(Engine, mutating_takes_any_size_and_never_exceeds_the_most)
+{
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        Rng rng(seed);
+        const size_t size = rng.below(2000), max = 1 + rng.below(1500);
+        Bytes b = random_bytes(seed, std::max(size, max)); // libFuzzer's buffer holds both
+        const size_t n = mutate_bytes(hostile, b.data(), size, max, static_cast<unsigned>(seed));
+        ASSERT_LE(n, max) << "size " << size;
+    }
+}
+
+TEST(Engine, crossing_takes_any_size_and_never_exceeds_the_most)
+{
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        Rng rng(seed);
+        const size_t a = rng.below(1500), b = rng.below(1500), max = 1 + rng.below(1500);
+        Bytes out(max);
+        ASSERT_LE(crossover_bytes(hostile, random_bytes(seed, a), random_bytes(seed + 1, b), out.data(), max, static_cast<unsigned>(seed)), max);
+    }
+}
+
+TEST(Engine, mutating_changes_the_case_and_is_decided_by_the_seed)
+{
+    unsigned changed = 0;
+    for (unsigned seed = 1; seed <= 200; seed++) {
+        const Bytes before = generated(seed, hostile, 20);
+        Bytes b = before, again = before;
+        b.resize(1024), again.resize(1024);
+        const size_t n = mutate_bytes(hostile, b.data(), before.size(), b.size(), seed);
+        const size_t m = mutate_bytes(hostile, again.data(), before.size(), again.size(), seed);
+        ASSERT_EQ(n, m);
+        b.resize(n), again.resize(m);
+        ASSERT_EQ(b, again);
+        changed += !(decoded(b, hostile) == decoded(before, hostile));
+    }
+    EXPECT_GE(changed, 180u);
+}
+
+TEST(Engine, a_case_is_told_to_the_fuzzer_by_its_transitions)
+{
+    run(hostile, Bytes{});
+    const auto sum = [] { return std::count_if(transitions().begin(), transitions().end(), [](uint8_t b) { return b != 0; }); };
+    const auto idle = sum();
+    run(hostile, generated(1, hostile));
+    EXPECT_GT(sum(), idle);
+    run(hostile, Bytes{});
+    EXPECT_EQ(sum(), idle) << "left over from the last case";
+}
+
+// What the providers that are broken on purpose do is found by some generated case, whoever is asked about it.
+TEST(EngineDeathTest, a_violation_by_the_provider_ends_the_process_with_the_lines_for_triage)
+{
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const dmaudit_provider* broken = broken_providers().front();
+    const auto campaign = [&] {
+        for (uint64_t seed = 1; seed <= 20000; seed++)
+            run(hostile, generated(seed, hostile), *broken);
+    };
+    EXPECT_DEATH(campaign(), "^dmaudit.cc:1: ASSERTION FAILED: dmaudit [a-z-]+ .*\nDEDUP_TOKEN: [a-z-]+--");
+}
+
+} // namespace
+} // namespace dmaudit::fuzz

@@ -1,0 +1,90 @@
+// Compiled with -Ddmaudit=dmaudit_plain, as all of this library (see plain.hpp). No heap.
+#include "fuzz/plain.hpp"
+
+#include "harness/binary.hpp"
+#include "harness/mutate.hpp"
+#include "harness/scope.hpp"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace dmaudit::fuzz {
+namespace {
+
+// Both copies are compiled from one declaration by one compiler.
+static_assert(std::is_trivially_copyable_v<Case> && std::is_standard_layout_v<Intake>);
+
+void fit(Case& c, const Intake& shape)
+{
+    c.world.mode = shape.mode;
+    c.expect = {};
+    std::array<std::array<bool, max_names>, obj_kinds> defined{};
+    const auto entry = [&](uint64_t name) -> bool& {
+        return defined[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)];
+    };
+    unsigned kept = 0;
+    for (unsigned i = 0; i < c.count; i++) {
+        const Step& s = c.steps[i];
+        const Layout& l = layouts()[s.op];
+        if (!shape.keeps[s.op] || (l.use != Layout::absent && !entry(s.arg[l.use])))
+            continue;
+        if (l.def != Layout::absent)
+            entry(s.arg[l.def]) = true;
+        if (kept != i)
+            c.steps[kept] = s;
+        kept++;
+    }
+    c.count = static_cast<uint16_t>(kept);
+}
+
+// The case in at most `max` bytes: steps at the end go until it fits. 0: not even the world fits.
+size_t write(Case& c, uint8_t* out, size_t max)
+{
+    for (;;) {
+        if (const size_t n = encode(c, {out, max}))
+            return n;
+        if (c.count == 0)
+            return 0;
+        c.count = static_cast<uint16_t>(c.count - std::max(1, c.count / 8));
+    }
+}
+
+} // namespace
+} // namespace dmaudit::fuzz
+
+using namespace dmaudit;
+using namespace dmaudit::fuzz;
+
+extern "C" {
+
+void dmaudit_plain_decode(const uint8_t* bytes, size_t size, const void* shape, void* out_case)
+{
+    Case& c = *static_cast<Case*>(out_case);
+    decode({bytes, size}, c);
+    fit(c, *static_cast<const Intake*>(shape));
+}
+
+size_t dmaudit_plain_mutate(uint8_t* data, size_t size, size_t max, const void* shape, uint64_t seed)
+{
+    Case c;
+    decode({data, std::min(size, max)}, c);
+    Rng rng(seed);
+    mutate(c, rng);
+    fit(c, *static_cast<const Intake*>(shape));
+    return write(c, data, max);
+}
+
+size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out, size_t max,
+                               const void* shape, uint64_t seed)
+{
+    Case first, second, both;
+    decode({a, a_size}, first);
+    decode({b, b_size}, second);
+    Rng rng(seed);
+    crossover(first, second, rng, both);
+    if (rng.chance(1, 2)) // with two hooks libFuzzer calls each half of the time: this one mutates too
+        mutate(both, rng);
+    fit(both, *static_cast<const Intake*>(shape));
+    return write(both, out, max);
+}
+}

@@ -1,0 +1,29 @@
+// The targets made of cases: which ops each keeps and the mode that it forces. Also for the tool that makes their seeds.
+#pragma once
+#include "fuzz/plain.hpp"
+#include "harness/generate.hpp"
+
+#include <string_view>
+
+namespace dmaudit::fuzz {
+
+struct Target {
+    std::string_view name;
+    Profile profile;
+    bool hostile() const { return profile.mode == Mode::hostile; }
+};
+
+inline constexpr Target pool{"fuzz_pool", {"pool", facet_pool | facet_coherent, Mode::conforming}};
+inline constexpr Target streaming{"fuzz_streaming", {"streaming", facet_streaming, Mode::conforming}};
+inline constexpr Target hostile{"fuzz_hostile", {"hostile", all_facets, Mode::hostile}};
+inline constexpr const Target* case_targets[] = {&pool, &streaming, &hostile};
+
+inline Intake intake_of(const Target& t)
+{
+    Intake intake{t.profile.mode, {}};
+    for (uint8_t op = 0; op < op_count; op++)
+        intake.keeps[op] = contains(t.profile, op);
+    return intake;
+}
+
+} // namespace dmaudit::fuzz
