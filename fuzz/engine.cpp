@@ -29,6 +29,8 @@ __attribute__((section("__libfuzzer_extra_counters")))
 #endif
 uint8_t cells[Auditor::cell_count];
 
+Case current; // 9 KiB, not to be cleared for each input
+
 const Intake& intake(const Target& t)
 {
     static const Intake made = intake_of(t);
@@ -51,9 +53,9 @@ void relabel(const char*)
     const bool write = __asan_get_report_access_type() != 0;
     const Rule& broken = rule(static_cast<RuleId>(transition(write ? Event::cpu_write : Event::cpu_read).rule[state]));
     const std::string text = fmt::format("\ndmaudit.cc:1: ASSERTION FAILED: dmaudit {0} {1}->raw_{2}\nDEDUP_TOKEN: {0}--{1}--raw_{2}\n\n"
-                                         "{3}\n  a {2} past the auditor, of the client's byte at physical address {4:#x}\n  state   {1}: {5}\n",
+                                         "{3}\n  a {2} past the auditor, of the client's byte at physical address {4:#x}\n  state   {1}: {5}\n\n  the case:\n\n{6}",
                                          broken.name, state_name(state), write ? "write" : "read", broken.meaning, machine.phys_of(offset),
-                                         state_text(state));
+                                         state_text(state), print(current));
     std::fputs(text.c_str(), stderr);
 }
 #endif
@@ -110,7 +112,7 @@ void check_determinism(const Case& c, const Result& first, std::span<const uint8
 
 void run(const Target& t, std::span<const uint8_t> bytes, const dmaudit_provider& provider)
 {
-    static Case c; // 9 KiB, not to be cleared for each input
+    Case& c = current;
     plain_decode(bytes, intake(t), c);
     std::memset(cells, 0, sizeof cells);
     const Result r = execute(c, provider, session(), nullptr, cells);

@@ -94,6 +94,12 @@ bool Session::may_uncache(uint64_t at, uint64_t len)
 std::optional<uint64_t> Session::first_wrong(Range r) const
 {
     const uint8_t* ram = machine_.door();
+    if (!auditor_.audits()) { // nobody knows what is defined: the same work, without a verdict
+        [[maybe_unused]] volatile int unused = 0;
+        const uint8_t* volatile same = ram + r.at;
+        unused = std::memcmp(ram + r.at, same, r.len);
+        return {};
+    }
     std::optional<uint64_t> wrong;
     auditor_.map().for_each_run(r, [&](Range run, uint8_t s) {
         if (wrong || !is_initialised(s) || owner_of(s) == Owner::guard || transition(Event::cpu_read).rule[s])

@@ -243,11 +243,15 @@ std::optional<uint64_t> Cache::first_difference(uint64_t at, uint64_t len) const
 {
     if (!simulated_)
         return {};
-    if (!any_uncached_ && std::memcmp(c_ + at, d_.get() + at, len) == 0)
-        return {};
-    for (uint64_t i = at; i < at + len; i++)
-        if (c_[i] != d_[i] && !uncached(i))
+    for (uint64_t i = at; i < at + len;) { // page by page: an uncached page has one value only
+        const uint64_t end = std::min(at + len, ((i >> page_shift_) + 1) << page_shift_);
+        if ((!any_uncached_ || !uncached(i)) && std::memcmp(c_ + i, d_.get() + i, end - i) != 0) {
+            while (c_[i] == d_[i])
+                i++;
             return i;
+        }
+        i = end;
+    }
     return {};
 }
 

@@ -90,7 +90,7 @@ TEST_F(Invariants, live_blocks_bounce_slots_and_client_memory_never_overlap)
                 RC_ASSERT(in_an_arena(bare, offset, b.block.granted));
             }
             for (const Crowd::Block& o : crowd.blocks()) {
-                RC_ASSERT(o.block.cpu != b.block.cpu);
+                RC_ASSERT((o.block.cpu != b.block.cpu));
                 RC_ASSERT((o.block.cookie[0] != b.block.cookie[0] || o.block.cookie[1] != b.block.cookie[1]));
             }
         },

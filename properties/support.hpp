@@ -4,6 +4,7 @@
 #pragma once
 #include "harness/execute.hpp"
 #include "harness/generate.hpp"
+#include "harness/rng.hpp"
 #include "providers/builtin/builtin.hpp"
 
 #include <functional>

@@ -29,7 +29,8 @@ void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudi
     }
     for (const Range& arena : arenas)
         map_.apply(transition(Event::pool_declare), arena);
-    cpu_may_not_touch(client(0), around.ram);
+    if (audits_)
+        cpu_may_not_touch(client(0), around.ram);
 }
 
 void Auditor::end()
@@ -68,6 +69,8 @@ void Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what, uint6
 
 bool Auditor::judge(Event e, Range r, Tag object)
 {
+    if (!audits_)
+        return true;
     if (cells && !r.empty())
         map_.for_each_run(r, [&](Range, uint8_t s) {
             const size_t i = static_cast<size_t>(e) * 32 + (s & 31);
@@ -82,15 +85,23 @@ bool Auditor::judge(Event e, Range r, Tag object)
 
 void Auditor::apply(Event e, Range r)
 {
+    if (!audits_)
+        return;
     map_.apply(transition(e), r);
     if (trace)
         trace->applied(e, r);
 }
 
+void Auditor::own(Range r, uint32_t tag)
+{
+    if (audits_)
+        identity_.set(r, tag);
+}
+
 void Auditor::mirror([[maybe_unused]] Range r, [[maybe_unused]] bool allowed)
 {
 #ifdef DMAUDIT_ASAN
-    if (r.empty())
+    if (r.empty() || !audits_)
         return;
     if (allowed)
         cpu_may_touch(client(r.at), r.len);
@@ -102,6 +113,8 @@ void Auditor::mirror([[maybe_unused]] Range r, [[maybe_unused]] bool allowed)
 void Auditor::mirror_by_state([[maybe_unused]] Range r)
 {
 #ifdef DMAUDIT_ASAN
+    if (!audits_)
+        return;
     map_.for_each_run(r, [&](Range run, uint8_t s) {
         const bool readable = transition(Event::cpu_read).rule[s | initialised] == 0; // TO_DEVICE bytes may be read
         mirror(run, readable);
@@ -190,11 +203,12 @@ void Auditor::writeback_over_stale(uint64_t line_at)
     for (uint64_t at = line.at; at < line.end() && lost == line.end(); at++) {
         if (!evidence_->byte_stale(at))
             continue;
-        if (map_.at(at) == code_of(Dfrom_s) || (map_.at(at) & 0x7f) == code_of(Dfrom_s) || (map_.at(at) & 0x7f) == code_of(Dbi_s))
+        const auto awaited = [](uint8_t s) { return owner_of(s) == Owner::device && cache_of(s) == CacheState::device_wrote; };
+        if (awaited(map_.at(at)))
             lost = at;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& m = mappings_[mappings_.live(i)];
-            if (m.bounced && m.target.contains(at) && owner_of(map_.at(m.original.at + (at - m.target.at))) == Owner::device)
+            if (m.bounced && m.target.contains(at) && awaited(map_.at(m.original.at + (at - m.target.at))))
                 lost = at;
         }
     }

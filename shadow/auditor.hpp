@@ -62,6 +62,10 @@ class Auditor {
     const std::optional<Violation>& violation() const { return violation_; }
     void forgive() { violation_.reset(); } // a client mistake that was withheld
     void forward_illegal(bool on) { forward_illegal_ = on; }
+    // Off: calls are only passed on and remembered. Nothing is judged, checked or mirrored; cases that are known to be legal
+    // then show what auditing costs.
+    void audit(bool on) { audits_ = on; }
+    bool audits() const { return audits_; }
 
     // ---- clients' buffers ----
     Tag add_buffer(Range at); // 0 and a violation: not free RAM
@@ -121,6 +125,7 @@ class Auditor {
     void fail(RuleId, Range, Tag, const char* what, uint64_t expected, uint64_t got);
     bool judge(Event, Range, Tag); // false and a violation
     void apply(Event, Range);
+    void own(Range, uint32_t tag);
     void mirror(Range, bool allowed);
     void mirror_by_state(Range);
 
@@ -163,7 +168,7 @@ class Auditor {
     std::optional<Violation> violation_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
     std::vector<uint64_t> lost_; // of the invalidate that is being made
-    bool forward_illegal_ = false;
+    bool forward_illegal_ = false, audits_ = true;
 };
 
 } // namespace dmaudit

@@ -39,6 +39,8 @@ std::array<Range, 2> edges(Range r, uint64_t line)
 // none of another live allocation. Unmapped bytes of the same object are tolerated.
 bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
 {
+    if (!audits_)
+        return true;
     const bool writes = d != Direction::to && !coherent(device);
     const Range lines = r.lines(around_.line);
     for (uint32_t i = 0; i < mappings_.live_count(); i++) {
@@ -70,6 +72,8 @@ bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
 // L1: no line holds a byte that a non-coherent device may write together with a byte that the CPU dirtied.
 bool Auditor::lines_at_cpu_write(Range r)
 {
+    if (!audits_)
+        return true;
     const Range lines = r.lines(around_.line);
     for (uint32_t i = 0; i < mappings_.live_count(); i++) {
         const Tag other = mappings_.live(i);
@@ -86,7 +90,7 @@ bool Auditor::lines_at_cpu_write(Range r)
 
 bool Auditor::lines_at_sync_for_device(Range r, const MappingRecord& m)
 {
-    if (m.direction == Direction::to || coherent(m.device))
+    if (!audits_ || m.direction == Direction::to || coherent(m.device))
         return true;
     for (const Range edge : edges(r, around_.line)) {
         const Range within = edge.intersect(m.original);
@@ -100,6 +104,8 @@ bool Auditor::lines_at_sync_for_device(Range r, const MappingRecord& m)
 
 bool Auditor::lines_at_invalidate(Range r, Tag object)
 {
+    if (!audits_)
+        return true;
     for (const Range edge : edges(r, around_.line)) {
         bool bad = false;
         if (!edge.empty())
@@ -153,6 +159,8 @@ bool Auditor::shared_with_others(Tag mapping, Range r) const
 // `newcomer` is about to share bytes: whoever had handed them to the CPU remembers it.
 bool Auditor::remember_holders(Tag newcomer, Range r)
 {
+    if (!audits_)
+        return true;
     for (uint32_t i = 0; i < mappings_.live_count(); i++) {
         const Tag t = mappings_.live(i);
         if (t == newcomer || !mappings_[t].original.overlaps(r))
@@ -170,6 +178,8 @@ bool Auditor::remember_holders(Tag newcomer, Range r)
 
 bool Auditor::hold(Tag mapping, Range r, bool with_cpu)
 {
+    if (!audits_)
+        return true;
     bool room = true;
     Held& held = mappings_[mapping].held;
     map_.for_each_run(r, [&](Range run, uint8_t s) {
@@ -184,6 +194,8 @@ bool Auditor::hold(Tag mapping, Range r, bool with_cpu)
 // The states of shared bytes, from the mappings that are left.
 void Auditor::recompute(Range r)
 {
+    if (!audits_)
+        return;
     for (uint64_t at = r.at; at < r.end();) {
         uint64_t end = r.end();
         unsigned covering = 0;

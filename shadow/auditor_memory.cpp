@@ -26,16 +26,12 @@ void scribble_over(uint8_t* ram, Range r)
     }
 }
 
-// A run of scribbled bytes that is no coincidence.
+// An aligned word of scribble: no coincidence.
 std::optional<uint64_t> first_scribbled(const uint8_t* ram, Range r)
 {
-    constexpr unsigned enough = 8;
-    unsigned run = 0;
-    for (uint64_t at = r.at; at < r.end(); at++) {
-        run = ram[at] == scribble[at % 4096] ? run + 1 : 0;
-        if (run == enough)
-            return at + 1 - enough;
-    }
+    for (uint64_t at = (r.at + 7) & ~uint64_t{7}; at + 8 <= r.end(); at += 8)
+        if (std::memcmp(ram + at, scribble.data() + at % 4096, 8) == 0)
+            return at;
     return {};
 }
 
@@ -61,7 +57,7 @@ Tag Auditor::add_buffer(Range at)
     if (!tag)
         return fail(RuleId::auditor_exhausted, at, 0, "too many buffers in one session"), 0;
     apply(Event::buffer_alloc, at);
-    identity_.set(at, tag);
+    own(at, tag);
     mirror(at, true);
     return tag;
 }
@@ -74,7 +70,7 @@ bool Auditor::remove_buffer(Tag tag)
     if (!judge(Event::buffer_free, r, tag))
         return false;
     apply(Event::buffer_free, r);
-    identity_.set(r, IdentityMap::nobody);
+    own(r, IdentityMap::nobody);
     buffers_.remove(tag);
     mirror(r, false);
     return true;
@@ -123,7 +119,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
         return fail(RuleId::not_coherent, r, pool, "a block for a non-coherent device lies in cached pages"), false;
     if (nc && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && (granted.at % around_.line || granted.len % around_.line))
         return fail(RuleId::misaligned, granted, pool, "a cached block for a non-coherent device does not own whole lines"), false;
-    if (zeroed) {
+    if (zeroed && audits_) {
         if (const auto i = first_non_zero(door(at), req.size))
             return fail(RuleId::not_zeroed, {at + *i, 1}, pool, "the CPU reads something else than zero", 0, *door(at + *i)), false;
         if (const auto i = nc && !promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) ? evidence_->first_difference(r) : std::nullopt)
@@ -134,7 +130,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
         return fail(RuleId::auditor_exhausted, r, pool, "too many blocks in one session"), false;
     apply(e, r);
     apply(Event::alloc_tail, tail);
-    identity_.set(granted, tag);
+    own(granted, tag);
     mirror(r, true);
     *out = b;
     out->struct_size = sizeof *out;
@@ -202,6 +198,9 @@ int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours)
     if (!forward_illegal_ || !promises(DMAUDIT_PROMISES_DETECTION) || violation_->rule == RuleId::free_while_mapped || b.device >= around_.n_devices)
         return withheld;
     const auto tag = static_cast<Tag>(b.cookie[0]);
+    // A release names the block by its address only: that of a dead block which has a new owner cannot be told from his.
+    if (pool && blocks_.known(tag) && !blocks_.alive(tag) && identity_.at(blocks_[tag].at.at) != IdentityMap::nobody)
+        return withheld;
     dmaudit_block forwarded = b;
     if (blocks_.known(tag)) {
         forwarded.cookie[0] = blocks_[tag].inner.cookie[0];
@@ -228,8 +227,10 @@ int Auditor::free_coherent(const dmaudit_block& b)
         return illegal_free(b, false, nullptr);
     const auto tag = static_cast<Tag>(b.cookie[0]);
     const BlockRecord rec = blocks_[tag];
-    scribble_over(around_.provider_view, rec.at);
-    evidence_->wrote(rec.at);
+    if (audits_) {
+        scribble_over(around_.provider_view, rec.at);
+        evidence_->wrote(rec.at);
+    }
     const int rc = inner_->coherent->free(ctx_, &rec.inner);
     if (violation_)
         return rc;
@@ -238,7 +239,7 @@ int Auditor::free_coherent(const dmaudit_block& b)
         return rc;
     }
     apply(Event::block_free, rec.granted);
-    identity_.set(rec.granted, IdentityMap::nobody);
+    own(rec.granted, IdentityMap::nobody);
     blocks_.remove(tag);
     mirror(rec.at, false);
     return rc;
@@ -309,7 +310,7 @@ int Auditor::release_from_pool(const dmaudit_block& b, int* ours)
         return illegal_free(b, true, ours);
     const auto tag = static_cast<Tag>(b.cookie[0]);
     const BlockRecord rec = blocks_[tag];
-    if (rec.pool) {
+    if (rec.pool && audits_) {
         scribble_over(around_.provider_view, rec.at);
         evidence_->wrote(rec.at);
     }
@@ -328,7 +329,7 @@ int Auditor::release_from_pool(const dmaudit_block& b, int* ours)
         return rc;
     }
     apply(Event::block_free, rec.granted);
-    identity_.set(rec.granted, IdentityMap::nobody);
+    own(rec.granted, IdentityMap::nobody);
     blocks_.remove(tag);
     mirror(rec.at, false);
     return rc;
@@ -383,7 +384,7 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
             fail(RuleId::mmap_window, {o.at.intersect(window).at, 1}, blocks_.live(i), "the window shows another block");
             return rc;
         }
-    if (const auto leak = first_scribbled(around_.provider_view, window.intersect(block_end))) {
+    if (const auto leak = audits_ ? first_scribbled(around_.provider_view, window.intersect(block_end)) : std::nullopt) {
         fail(RuleId::leaks_old_data, {*leak, 8}, tag, "the window shows what an earlier owner left behind the end of the block");
         return rc;
     }

@@ -35,7 +35,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     if (!in_ram && cpu != nullptr)
         return fail(RuleId::out_of_bounds, {}, 0, "the buffer is not in RAM"), withheld;
-    const Tag object = in_ram ? identity_.at(at) : 0;
+    const Tag object = in_ram && audits_ ? identity_.at(at) : 0;
     if (in_ram && req.size > around_.ram - at)
         return fail(req.size + at < at ? RuleId::bad_length : RuleId::out_of_bounds, {at, 1}, object, "the buffer ends beyond RAM"), withheld;
     const Range r{at, in_ram ? req.size : 0};
@@ -48,7 +48,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     if (!refuse) {
         if (!judge(e, r, object))
             return withheld;
-        if (const auto other = identity_.first_other(r, object))
+        if (const auto other = audits_ ? identity_.first_other(r, object) : std::nullopt)
             return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs into another allocation"), withheld;
         if (!lines_at_map(r, d, req.device, object))
             return withheld;
@@ -87,7 +87,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), rc;
     rec.target = {*target, req.size};
     rec.bounced = *target != at;
-    if (rec.bounced) {
+    if (rec.bounced && audits_) {
         const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
         if (const auto hit = map_.check(transition(taken), rec.target))
             return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1}, identity_.at(hit->at), "the bounce buffer is not the provider's own memory"), rc;
@@ -105,7 +105,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
             if (writes && o.target.lines(around_.line).overlaps(rec.target.lines(around_.line)))
                 return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i), "two live bounce buffers share a cache line"), rc;
         }
-    } else if (promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) && r.lines(around_.line) != r)
+    } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) && r.lines(around_.line) != r)
         return fail(RuleId::wrong_translation, r, object, "a buffer that shares an edge line was promised a bounce buffer"), rc;
 
     const bool shared = shared_with_others(0, r);
@@ -116,7 +116,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     if (shared && !remember_holders(tag, r))
         return rc;
     apply(e, r);
-    if (skip && !coherent(req.device))
+    if (skip && audits_ && !coherent(req.device))
         keep_dirty_lines(r, d);
     mirror_by_state(r);
     marks.hit(Mark::overlapping_to_device, shared);
@@ -136,7 +136,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
 // What the device would read is what the client handed over, and nothing dirty lies under what the device may write.
 bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, uint64_t length)
 {
-    if (!m.reachable || length == 0)
+    if (!m.reachable || length == 0 || !audits_)
         return true;
     const Range target{m.target.at + offset, length};
     const uint64_t original = m.original.at + offset;
@@ -265,7 +265,7 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
         return withheld;
     const Range affected = e == Event::invalidate ? r.lines(around_.line).intersect(whole) : r; // whole lines are dropped
     lost_.clear();
-    if (e == Event::invalidate)
+    if (e == Event::invalidate && audits_)
         map_.for_each_run(affected, [&](Range run, uint8_t s) {
             if (owner_of(s) == Owner::cpu && direction_of(s) == Direction::none && is_initialised(s))
                 for (uint64_t at = run.at; at < run.end(); at++)
