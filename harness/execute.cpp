@@ -215,6 +215,8 @@ Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t li
         return Skip::impossible; // beyond what the device can drive, and the provider never promised otherwise
     if (!auditor_.device_access(device, t, off, len, write))
         return Skip::illegal;
+    if (len == 0)
+        return Skip::executed;
     const bool bounced = mapping && auditor_.mappings()[t].bounced;
     const Range original{auditor_.bytes_of(t).at + off, len};
     const uint64_t bus = (mapping ? mappings_[name_number(object)].bus : blocks_[name_number(object)].bus) + off;

@@ -50,6 +50,7 @@ class Session final : MachineObserver, Evidence {
     bool uncached(Range r) const override { return machine_.cache().all_uncached(r.at, r.len); }
     uint64_t uncached_pages() const override { return machine_.cache().uncached_pages(); }
     bool fault_injected() const override { return machine_.fault_fired(); }
+    void reload(Range r) override { machine_.cache().prefetch(r.at, r.len); }
     void wrote(Range r) override { machine_.cpu_wrote(r.at, r.len); }
 
     Machine machine_;

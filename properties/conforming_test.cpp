@@ -43,6 +43,7 @@ TEST_P(Conforming, generated_cases_never_violate)
 
 TEST_P(Conforming, long_cases_never_violate)
 {
+    least_executed = 50; // small pools and small worlds fill up
     for_all_seeds(300, [&](uint64_t seed) { checker.expect_no_violation(generated(seed, GetParam(), max_steps), &tally); });
 }
 
@@ -82,7 +83,7 @@ World shape(uint64_t page, uint64_t line, Coherence coherence, Banks layout, Rea
 
 TEST_P(Conforming, every_shape_of_world_is_free_of_violations)
 {
-    least_executed = 45; // the cases were made for other worlds
+    least_executed = 30; // the cases were made for other worlds, and where a device does not reach a pool there is none
     unsigned shapes = 0;
     const int rounds = tries(1);
     for_all_seeds(1, [&](uint64_t seed) {
@@ -107,7 +108,7 @@ TEST_P(Conforming, every_shape_of_world_is_free_of_violations)
 
 TEST_P(Conforming, mutants_never_violate)
 {
-    least_executed = 40;
+    least_executed = 45;
     for_all_seeds(300, [&](uint64_t seed) {
         Rng rng(seed);
         Case c = generated(rng.next(), GetParam());
@@ -121,7 +122,7 @@ TEST_P(Conforming, mutants_never_violate)
 
 TEST_P(Conforming, random_bytes_never_violate)
 {
-    least_executed = 15; // no generator: most of it is refused
+    least_executed = 40; // no generator: most of it is refused
     for_all_seeds(1500, [&](uint64_t seed) {
         Rng rng(seed);
         std::vector<uint8_t> bytes((1 + 48) * cell_bytes);

@@ -53,7 +53,9 @@ TEST_P(Marks, every_named_situation_is_reached)
         }
         std::printf("[ measured ] %s: %llu\n", std::string(mark_name(mark)).c_str(), static_cast<unsigned long long>(tally().marks[mark]));
     }
-    EXPECT_GT(tally().faults, 0u) << "platform calls that were made to fail";
+    if (has(facet_coherent | facet_pool)) { // the first few mappings need nothing that could fail
+        EXPECT_GT(tally().faults, 0u) << "platform calls that were made to fail";
+    }
     EXPECT_GT(tally().failures, 0u) << "calls that failed";
     EXPECT_GT(tally().evictions_inside, 0u) << "evictions and prefetches inside a call";
 }
@@ -67,15 +69,9 @@ TEST_P(Marks, most_steps_are_executed)
     EXPECT_GE(t.executed * 100, t.steps * 70);
 }
 
-// In thousandths of the executed steps.
-unsigned floor_of(uint8_t op)
-{
-    if (op == Ops::index_of<ops::Fail>())
-        return 4;
-    if (specs()[op].actor == Actor::machine) // the adversary: each act matters at every later step
-        return 5;
-    return 10;
-}
+// In thousandths of the executed steps: one percent, but half of that for the adversary and for cases that end with the
+// first mistake, hardly ever before their tenth step.
+unsigned floor_of(const Profile& p, uint8_t op) { return p.mode == Mode::hostile || specs()[op].actor == Actor::machine ? 5 : 10; }
 
 TEST_P(Marks, each_op_has_its_share)
 {
@@ -87,7 +83,7 @@ TEST_P(Marks, each_op_has_its_share)
             continue;
         }
         std::printf("[ measured ] %s: %u.%u %%\n", std::string(specs()[op].name).c_str(), thousandths / 10, thousandths % 10);
-        EXPECT_GE(thousandths, floor_of(op)) << specs()[op].name;
+        EXPECT_GE(thousandths, floor_of(GetParam(), op)) << specs()[op].name;
     }
 }
 

@@ -141,7 +141,7 @@ class Auditor {
     bool lines_at_cpu_write(Range);
     bool lines_at_sync_for_device(Range, const MappingRecord&);
     bool lines_at_invalidate(Range, Tag object);
-    void keep_dirty_lines(Range, Direction);
+    void keep_dirty_lines(Range, Direction, bool bounced);
 
     // several mappings over one byte
     bool shared_with_others(Tag mapping, Range) const;

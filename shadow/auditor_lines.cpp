@@ -124,11 +124,11 @@ bool Auditor::lines_at_invalidate(Range r, Tag object)
 }
 
 // A mapping without cache work leaves lines with dirty bytes to the CPU as a whole. Dirty is what the CPU wrote and also
-// what it wrote back from a bounce buffer: the machine knows.
-void Auditor::keep_dirty_lines(Range r, Direction d)
+// what a provider copied back from a bounce buffer: the machine knows.
+void Auditor::keep_dirty_lines(Range r, Direction d, bool bounced)
 {
     for (uint64_t line = r.lines(around_.line).at; line < r.end(); line += around_.line) {
-        const bool physically = evidence_->first_dirty({line, 1}).has_value();
+        const bool physically = !bounced && evidence_->first_dirty({line, 1}).has_value();
         if (!physically && (d == Direction::to || !map_.first_in({line, around_.line}, cpu_dirty.in)))
             continue;
         const uint8_t clean = code_of(d == Direction::to ? Hto_c : d == Direction::from ? Hfrom_c : Hbi_c);

@@ -21,6 +21,12 @@ Event map_event(Direction d, bool skip, bool keeps)
     }
 }
 
+constexpr auto stale = [] {
+    struct Set { uint8_t in[256]; } set{};
+    set.in[code_of(C_s)] = set.in[code_of(C_s) | initialised] = 1;
+    return set;
+}();
+
 bool power_of_two(uint64_t v) { return (v & (v - 1)) == 0; }
 
 } // namespace
@@ -55,6 +61,10 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     }
 
     // ---- the call ----
+    // A provider that copies into a line which still holds a device's unseen data may happen to write the very values that
+    // the cache has, and dirtiness by value would miss it: such lines are reloaded first, as hardware may do.
+    if (audits_ && map_.first_in(r, stale.in))
+        evidence_->reload(r);
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_mapping m{};
     m.struct_size = sizeof m;
@@ -117,7 +127,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return rc;
     apply(e, r);
     if (skip && audits_ && !coherent(req.device))
-        keep_dirty_lines(r, d);
+        keep_dirty_lines(r, d, rec.bounced);
     mirror_by_state(r);
     marks.hit(Mark::overlapping_to_device, shared);
     marks.hit(rec.bounced ? Mark::bounced : Mark::direct);
@@ -207,6 +217,8 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
         fail(RuleId::wrong_return, rec.original, tag, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
         return rc;
     }
+    if (rec.bounced && audits_ && !coherent(rec.device) && !promises(DMAUDIT_TRAIT_IN_BAND))
+        evidence_->reload(rec.target); // for the slot's next user, for the same reason
     mappings_.remove(tag);
     apply(at_head, head);
     apply(at_tail, tail);

@@ -25,6 +25,8 @@ class Evidence {
     virtual bool uncached(Range) const = 0;
     virtual uint64_t uncached_pages() const = 0;
     virtual bool fault_injected() const = 0; // a platform call inside this one was made to fail
+    // The cache reloads those lines of the range that are not dirty, as it may at any time.
+    virtual void reload(Range) = 0;
     // The auditor wrote bytes through the provider's alias.
     virtual void wrote(Range) = 0;
 };

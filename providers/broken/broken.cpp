@@ -1,5 +1,156 @@
 #include "providers/broken/broken.hpp"
 
+#include "providers/broken/defects.hpp"
+#include "providers/builtin/builtin.hpp"
+
+#include <array>
+#include <vector>
+
+namespace dmaudit::broken {
+namespace {
+
+Instance& self(void* ctx) { return *static_cast<Instance*>(ctx); }
+const dmaudit_provider& inner() { return builtin_provider(); }
+
+template <size_t Index> int open_broken(const dmaudit_platform* platform, void** ctx)
+{
+    void* memory = platform->meta_alloc(platform->self, sizeof(Instance));
+    if (!memory)
+        return DMAUDIT_ENOMEM;
+    auto* i = new (memory) Instance{};
+    i->defect = &defects[Index];
+    i->real = platform;
+    intercept_platform(*i);
+    if (i->defect->prepare)
+        i->defect->prepare(*i);
+    const int rc = inner().open(&i->platform, &i->ctx);
+    if (rc == DMAUDIT_OK)
+        *ctx = i;
+    else
+        platform->meta_free(platform->self, memory);
+    return rc;
+}
+
+void close(void* ctx)
+{
+    Instance& i = self(ctx);
+    inner().close(i.ctx);
+    const dmaudit_platform* platform = i.real;
+    platform->meta_free(platform->self, i.snapshot);
+    platform->meta_free(platform->self, ctx);
+}
+
+// A call of the built-in provider, with the defect's say before and after. The instance knows which call is being made, so
+// that platform calls can be tampered with in one kind of call only.
+struct In {
+    In(Instance& instance, Call call) : i(instance) { i.call = call; }
+    ~In() { i.call = Call::none; }
+    Instance& i;
+};
+
+const dmaudit_coherent coherent{
+    sizeof coherent, 0,
+    [](void* ctx, const dmaudit_request* request, dmaudit_block* out) {
+        const In in(self(ctx), Call::alloc);
+        dmaudit_request changed = *request;
+        if (in.i.defect->before_alloc && in.i.defect->before_alloc(in.i, changed, *out))
+            return static_cast<int>(DMAUDIT_OK);
+        const int rc = inner().coherent->alloc(in.i.ctx, &changed, out);
+        if (rc == DMAUDIT_OK)
+            out->size = request->size;
+        return in.i.defect->after_alloc ? in.i.defect->after_alloc(in.i, rc, *request, *out) : rc;
+    },
+    [](void* ctx, const dmaudit_block* block) {
+        const In in(self(ctx), Call::free);
+        const int rc = in.i.defect->skips_free ? static_cast<int>(DMAUDIT_OK) : inner().coherent->free(in.i.ctx, block);
+        if (in.i.defect->after_free)
+            in.i.defect->after_free(in.i, *block);
+        return rc;
+    }};
+
+const dmaudit_streaming streaming{
+    sizeof streaming, 0,
+    [](void* ctx, const dmaudit_request* request, void* cpu, uint32_t direction, dmaudit_mapping* out) {
+        const In in(self(ctx), Call::map);
+        in.i.direction = direction;
+        in.i.original = {dmaudit_phys_of(in.i.real, cpu), request->size};
+        const int rc = inner().streaming->map_single(in.i.ctx, request, cpu, direction, out);
+        if (rc == DMAUDIT_OK && in.i.defect->after_map)
+            in.i.defect->after_map(in.i, *out);
+        return rc;
+    },
+    [](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) {
+        const In in(self(ctx), Call::unmap);
+        in.i.direction = m->direction;
+        return inner().streaming->unmap_single(in.i.ctx, m, in.i.defect->copies_one_less && used ? used - 1 : used, attrs);
+    },
+    [](void* ctx, const dmaudit_mapping* m, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase) {
+        const In in(self(ctx), phase == DMAUDIT_FOR_CPU ? Call::sync_for_cpu : Call::sync_for_device);
+        in.i.direction = m->direction;
+        in.i.original = {dmaudit_phys_of(in.i.real, m->cpu) + offset, length};
+        return inner().streaming->sync(in.i.ctx, m, offset, length, direction, phase);
+    },
+    [](void* ctx, void* cpu, uint64_t length, uint32_t op) {
+        const In in(self(ctx), Call::cache);
+        return inner().streaming->cache(in.i.ctx, cpu, length, op);
+    }};
+
+const dmaudit_pool pool{
+    sizeof pool, 0,
+    [](void* ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* exclusive) {
+        const In in(self(ctx), Call::declare);
+        const int rc = inner().pool->declare(in.i.ctx, device, phys, bus, size, exclusive);
+        if (rc == DMAUDIT_OK)
+            in.i.pool = {phys, size};
+        return rc;
+    },
+    [](void* ctx, uint32_t device, uint64_t size, dmaudit_block* out, int* ours) {
+        const In in(self(ctx), Call::alloc_from);
+        if (in.i.defect->before_alloc_from)
+            in.i.defect->before_alloc_from(in.i);
+        const int rc = inner().pool->alloc_from(in.i.ctx, device, size, out, ours);
+        return in.i.defect->after_alloc_from ? in.i.defect->after_alloc_from(in.i, rc, *out, *ours) : rc;
+    },
+    [](void* ctx, uint32_t device, uint32_t order, void* cpu, int* ours) {
+        const In in(self(ctx), Call::release_from);
+        const int rc = inner().pool->release_from(in.i.ctx, device, order, cpu, ours);
+        if (rc != DMAUDIT_OK && in.i.defect->accepts_any_release) {
+            *ours = 1;
+            return static_cast<int>(DMAUDIT_OK);
+        }
+        return rc;
+    },
+    [](void* ctx, uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window* out, int* ours) {
+        const In in(self(ctx), Call::mmap);
+        const int rc = inner().pool->mmap_from(in.i.ctx, device, cpu, size, pgoff, pages, out, ours);
+        return in.i.defect->after_mmap ? in.i.defect->after_mmap(in.i, rc, cpu, pgoff, pages, *out, *ours) : rc;
+    },
+    [](void* ctx, uint32_t device) {
+        const In in(self(ctx), Call::release);
+        return inner().pool->release(in.i.ctx, device);
+    }};
+
+template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
+{
+    return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defects[I].name, defects[I].summary,
+                             (inner().promises & ~defects[I].promises_not) | defects[I].promises_too, open_broken<I>, close, &coherent, &streaming, &pool}...};
+}
+
+} // namespace
+} // namespace dmaudit::broken
+
 namespace dmaudit {
-std::span<const dmaudit_provider* const> broken_providers() { return {}; }
+
+std::span<const dmaudit_provider* const> broken_providers()
+{
+    static const auto tables = broken::make(std::make_index_sequence<broken::defect_count>());
+    static const auto pointers = [] {
+        std::vector<const dmaudit_provider*> v;
+        for (const dmaudit_provider& p : tables)
+            v.push_back(&p);
+        return v;
+    }();
+    return pointers;
+}
+
 } // namespace dmaudit
