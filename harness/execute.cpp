@@ -550,6 +550,8 @@ void Run::give_everything_back()
         const Tag t = auditor_.mappings().live(0);
         dmaudit_mapping m = auditor_.mappings()[t].inner;
         m.cookie[0] = t;
+        m.device = auditor_.mappings()[t].device;
+        m.size = auditor_.mappings()[t].original.len;
         const Range r = auditor_.mappings()[t].original;
         const bool bounced = auditor_.mappings()[t].bounced;
         int rc = call([&] { return auditor_.unmap_single(m, every_byte, 0); });
@@ -569,6 +571,7 @@ void Run::give_everything_back()
         b.cookie[0] = t;
         b.cpu = client(rec.at);
         b.size = rec.at.len;
+        b.device = rec.device;
         int ours = 0;
         if (rec.pool && DMAUDIT_HAS(provider_.pool, release_from))
             call([&] { return auditor_.release_from_pool(b, &ours); });

@@ -18,7 +18,6 @@
 #include "shadow/rules.hpp"
 
 #include <array>
-#include <vector>
 
 namespace dmaudit {
 
@@ -141,6 +140,7 @@ class Auditor {
     bool lines_at_cpu_write(Range);
     bool lines_at_sync_for_device(Range, const MappingRecord&);
     bool lines_at_invalidate(Range, Tag object);
+    void own_up_to_dirt(Range);
     void keep_dirty_lines(Range, Direction, bool bounced);
 
     // several mappings over one byte
@@ -167,7 +167,6 @@ class Auditor {
     Slots<WindowRecord, Kind::window> windows_;
     std::optional<Violation> violation_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
-    std::vector<uint64_t> lost_; // of the invalidate that is being made
     bool forward_illegal_ = false, audits_ = true;
 };
 

@@ -123,6 +123,19 @@ bool Auditor::lines_at_invalidate(Range r, Tag object)
     return true;
 }
 
+// Bytes that were handed over once count as in step, but through a bounce buffer, or to a coherent device, they were never
+// written back: where that matters they count as what they are, written by the CPU.
+void Auditor::own_up_to_dirt(Range r)
+{
+    if (!audits_ || r.empty() || !evidence_->first_dirty(r))
+        return;
+    map_.for_each_run(r, [&](Range run, uint8_t s) {
+        for (uint64_t at = run.at; s == (code_of(C_c) | initialised) && at < run.end(); at++)
+            if (evidence_->byte_dirty(at))
+                map_.set({at, 1}, code_of(C_d) | initialised);
+    });
+}
+
 // A mapping without cache work leaves lines with dirty bytes to the CPU as a whole. Dirty is what the CPU wrote and also
 // what a provider copied back from a bounce buffer: the machine knows.
 void Auditor::keep_dirty_lines(Range r, Direction d, bool bounced)

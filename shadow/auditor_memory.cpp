@@ -134,6 +134,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     mirror(r, true);
     *out = b;
     out->struct_size = sizeof *out;
+    out->device = req.device;
     out->cpu = client(at);
     out->cookie[0] = tag;
     out->cookie[1] = 0;

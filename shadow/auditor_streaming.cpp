@@ -52,6 +52,8 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     const bool skip = (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
     const Event e = map_event(d, skip, promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN));
     if (!refuse) {
+        if (e == Event::map_from && !coherent(req.device))
+            own_up_to_dirt(r);
         if (!judge(e, r, object))
             return withheld;
         if (const auto other = audits_ ? identity_.first_other(r, object) : std::nullopt)
@@ -137,7 +139,10 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return rc;
     *out = m;
     out->struct_size = sizeof *out;
+    out->device = req.device;
     out->cpu = cpu;
+    out->size = req.size;
+    out->direction = direction;
     out->cookie[0] = tag;
     out->cookie[1] = 0;
     return rc;
@@ -276,14 +281,8 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
     if (!judge(e, r, buffer) || (e == Event::invalidate && !lines_at_invalidate(r, buffer)))
         return withheld;
     const Range affected = e == Event::invalidate ? r.lines(around_.line).intersect(whole) : r; // whole lines are dropped
-    lost_.clear();
-    if (e == Event::invalidate && audits_)
-        map_.for_each_run(affected, [&](Range run, uint8_t s) {
-            if (owner_of(s) == Owner::cpu && direction_of(s) == Direction::none && is_initialised(s))
-                for (uint64_t at = run.at; at < run.end(); at++)
-                    if (evidence_->byte_dirty(at))
-                        lost_.push_back(at);
-        });
+    if (e == Event::invalidate)
+        own_up_to_dirt(affected);
     current_ = affected;
     const int rc = inner_->streaming->cache(ctx_, door(r.at), length, op);
     current_ = {};
@@ -294,9 +293,6 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
         return rc;
     }
     apply(e, affected);
-    if (e == Event::invalidate) // handed over once, but through a bounce buffer or to a coherent device: never written back
-        for (const uint64_t at : lost_)
-            map_.set({at, 1}, static_cast<uint8_t>(map_.at(at) & ~initialised));
     return rc;
 }
 

@@ -100,8 +100,11 @@ const dmaudit_pool pool{
     [](void* ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* exclusive) {
         const In in(self(ctx), Call::declare);
         const int rc = inner().pool->declare(in.i.ctx, device, phys, bus, size, exclusive);
-        if (rc == DMAUDIT_OK)
+        if (rc == DMAUDIT_OK) {
             in.i.pool = {phys, size};
+            in.i.real->meta_free(in.i.real->self, in.i.snapshot);
+            in.i.snapshot = nullptr;
+        }
         return rc;
     },
     [](void* ctx, uint32_t device, uint64_t size, dmaudit_block* out, int* ours) {

@@ -204,10 +204,9 @@ const Defect defects[defect_count] = {
              std::memcpy(i.snapshot, cpu_of(i, i.pool.phys), i.pool.size);
      },
      .after_alloc_from = [](Instance& i, int rc, dmaudit_block& b, int& ours) {
-         if (rc == DMAUDIT_OK && ours && i.snapshot) {
-             const uint64_t at = dmaudit_phys_of(i.real, b.cpu) - i.pool.phys + b.size;
-             std::memcpy(static_cast<uint8_t*>(b.cpu) + b.size, static_cast<uint8_t*>(i.snapshot) + at, b.granted - b.size);
-         }
+         const uint64_t phys = rc == DMAUDIT_OK && ours ? dmaudit_phys_of(i.real, b.cpu) : UINT64_MAX;
+         if (i.snapshot && phys >= i.pool.phys && phys - i.pool.phys < i.pool.size) // the last pool that was declared
+             std::memcpy(static_cast<uint8_t*>(b.cpu) + b.size, static_cast<uint8_t*>(i.snapshot) + (phys - i.pool.phys) + b.size, b.granted - b.size);
          return rc;
      }},
     {.name = "broken-exclusive-pool-falls-through", .summary = "a full exclusive pool leaves the request to the generic allocator",
