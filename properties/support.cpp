@@ -6,6 +6,7 @@
 #include "harness/text.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fmt/core.h>
@@ -14,7 +15,25 @@
 #include <rapidcheck/detail/Configuration.h>
 #include <sstream>
 
+// AddressSanitizer's, where the build has it.
+extern "C" void __asan_set_death_callback(void (*)(void)) __attribute__((weak));
+
 namespace dmaudit::properties {
+namespace {
+
+// What AddressSanitizer stops cannot be minimised in this process: it is told and saved as it is.
+const Case* running = nullptr;
+
+void tell_what_was_running()
+{
+    if (running) {
+        Case c = *running;
+        c.expect = {};
+        std::fprintf(stderr, "%s(the case that was running; saved as %s)\n", print(c).c_str(), save_finding(c).c_str());
+    }
+}
+
+} // namespace
 
 double scale()
 {
@@ -75,7 +94,15 @@ Case in_world(const Case& c, const World& world)
     return out;
 }
 
-Result Checker::run(const Case& c, Tally* tally) { return execute(c, provider_, session_, tally); }
+Result Checker::run(const Case& c, Tally* tally)
+{
+    if (!running && __asan_set_death_callback)
+        __asan_set_death_callback(tell_what_was_running);
+    running = &c;
+    const Result r = execute(c, provider_, session_, tally);
+    running = nullptr;
+    return r;
+}
 
 void Checker::expect_no_violation(const Case& c, Tally* tally)
 {

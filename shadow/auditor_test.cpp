@@ -2003,6 +2003,18 @@ TEST(Mirror, client_bytes_that_the_cpu_may_not_touch_are_poisoned)
     t.auditor.remove_buffer(b);
     EXPECT_TRUE(poisoned(0));
 }
+
+TEST(Mirror, stale_bytes_may_be_written_so_they_are_not_poisoned)
+{
+    Audited t;
+    const Tag b = t.written_buffer(0, 64);
+    const auto m = t.map(0, 64, from);
+    t.writes(m, 0, 64);
+    t.unmap(m, DMAUDIT_ATTR_SKIP_CPU_SYNC);
+    EXPECT_EQ(t.state(client_at), "C.s");
+    EXPECT_TRUE(t.auditor.cpu_access(b, 0, 64, true));
+    EXPECT_FALSE(__asan_address_is_poisoned(t.machine.client.data() + client_at)) << "a legal write would fault";
+}
 #endif
 
 } // namespace

@@ -7,3 +7,15 @@ endif()
 foreach(subject auditor registry state)
   dmaudit_test(shadow_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/shadow/${subject}_test.cpp LINK dmaudit_shadow LABELS quick)
 endforeach()
+
+foreach(subject world contents session execute report campaign model)
+  dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
+endforeach()
+
+if(TARGET dmaudit)
+  add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
+  set_tests_properties(cli_test PROPERTIES LABELS quick TIMEOUT 300)
+endif()
+
+add_test(NAME layering_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/layering_test.sh ${CMAKE_SOURCE_DIR})
+set_tests_properties(layering_test PROPERTIES LABELS quick TIMEOUT 60)
