@@ -143,7 +143,7 @@ void Streaming::to_device(const Live& live, std::uint64_t offset, std::uint64_t 
         if (!aligned(slot.value + length, line))
             platform_.invalidate(slot.at(length - 1), 1);
     }
-    std::memcpy(live.slot.cpu + offset, live.cpu + offset, length);
+    std::memmove(live.slot.cpu + offset, live.cpu + offset, length);
     if (!live.coherent)
         platform_.clean(slot, length);
 }
@@ -160,7 +160,7 @@ void Streaming::to_cpu(const Live& live, std::uint64_t offset, std::uint64_t len
     // Nobody dirties a slot's lines but to_device, which cleans them: no edges to keep.
     if (!live.coherent)
         platform_.invalidate(live.slot.phys.at(offset), length);
-    std::memcpy(live.cpu + offset, live.slot.cpu + offset, length);
+    std::memmove(live.cpu + offset, live.slot.cpu + offset, length);
 }
 
 } // namespace dmaudit::alloc

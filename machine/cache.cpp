@@ -48,6 +48,7 @@ void Cache::reset()
     if (any_uncached_)
         uncached_.assign(uncached_.size(), 0);
     any_uncached_ = false;
+    n_uncached_ = 0;
 }
 
 template <class F> void Cache::each_line(uint64_t at, uint64_t len, F f) const

@@ -28,7 +28,7 @@ class Cache {
     // Begin with RAM of `bytes` in which both views hold the same. `simulated` = false: all devices are coherent, there
     // is no second view and every operation is free.
     void configure(uint64_t bytes, uint64_t page, uint64_t line, bool simulated);
-    // Restore both views of what was touched; calls restore_cpu_page(offset of a 4 KiB page) for C.
+    // Restore the device's view of what was touched. The CPU's view is RAM's own business.
     void reset();
 
     void set_observer(CacheObserver* o) { observer_ = o; }

@@ -88,8 +88,9 @@ Machine::Machine() : cache_(ram_.door())
     };
     platform_.log = [](void* self, const char* text) {
         Machine& m = of(self);
-        if (m.log_.size() < 4096)
-            (m.log_ += text) += '\n';
+        (m.log_ += text) += '\n';
+        if (m.log_.size() > 4096)
+            m.log_.resize(4096);
     };
 }
 

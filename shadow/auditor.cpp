@@ -116,8 +116,8 @@ void Auditor::mirror_by_state([[maybe_unused]] Range r)
     if (!audits_)
         return;
     map_.for_each_run(r, [&](Range run, uint8_t s) {
-        const bool readable = transition(Event::cpu_read).rule[s | initialised] == 0; // TO_DEVICE bytes may be read
-        mirror(run, readable);
+        // TO_DEVICE bytes may be read, stale ones may be written: only what allows neither is poisoned.
+        mirror(run, transition(Event::cpu_read).rule[s | initialised] == 0 || transition(Event::cpu_write).rule[s] == 0);
     });
 #endif
 }
@@ -204,11 +204,9 @@ void Auditor::writeback_over_stale(uint64_t line_at)
         if (!evidence_->byte_stale(at))
             continue;
         const auto awaited = [](uint8_t s) { return owner_of(s) == Owner::device && cache_of(s) == CacheState::device_wrote; };
-        if (awaited(map_.at(at)))
-            lost = at;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& m = mappings_[mappings_.live(i)];
-            if (m.bounced && m.target.contains(at) && awaited(map_.at(m.original.at + (at - m.target.at))))
+            if (m.target.contains(at) && awaited(map_.at(m.original.at + (at - m.target.at))))
                 lost = at;
         }
     }

@@ -53,6 +53,9 @@ Loaded load_case(const std::string& path)
         out.ok = true;
         return out;
     }
+    constexpr std::string_view comment = "\n# provider: ";
+    if (const size_t at = bytes.find(comment); at != std::string::npos)
+        out.provider = bytes.substr(at + comment.size(), bytes.find('\n', at + 1) - at - comment.size());
     Parsed parsed = parse(bytes);
     out.ok = parsed.ok;
     out.value = parsed.value;

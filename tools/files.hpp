@@ -11,6 +11,7 @@ struct Loaded {
     bool ok = false;
     bool was_text = false;
     Case value;
+    std::string provider; // from the comment `# provider: NAME`; empty: none
     std::string error; // names the file, the line and what was expected
 };
 Loaded load_case(const std::string& path);

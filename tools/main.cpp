@@ -15,6 +15,9 @@ const dmaudit_provider* find_provider(const std::string& name)
 {
     if (name.find('/') != std::string::npos || name.ends_with(".so")) {
         static std::vector<std::unique_ptr<Plugin>> loaded; // stays loaded: instances may live until the end
+        for (const auto& plugin : loaded)
+            if (plugin->path() == name)
+                return &plugin->provider();
         auto opened = Plugin::open(name);
         if (const auto* error = std::get_if<std::string>(&opened)) {
             fmt::print(stderr, "dmaudit: {}\n", *error);

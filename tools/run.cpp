@@ -10,7 +10,7 @@ namespace {
 
 struct Options {
     std::vector<std::string> paths;
-    std::string provider = "builtin";
+    std::string provider; // empty: the one that the case names, else the built-in one
     bool quiet = false, verbose = false;
 };
 
@@ -21,8 +21,7 @@ std::string expectation(const Expect& e)
 
 int run(const Options& o)
 {
-    const dmaudit_provider* provider = find_provider(o.provider);
-    if (!provider)
+    if (!o.provider.empty() && !find_provider(o.provider))
         return exit_unusable;
     std::vector<std::string> files;
     std::string error;
@@ -40,6 +39,13 @@ int run(const Options& o)
             continue;
         }
         const Case& c = loaded.value;
+        const std::string name = !o.provider.empty() ? o.provider : !loaded.provider.empty() ? loaded.provider : "builtin";
+        const dmaudit_provider* provider = find_provider(name);
+        if (!provider) {
+            fmt::print(stderr, "dmaudit: {}: not run\n", file);
+            unusable++;
+            continue;
+        }
         Tally tally;
         const Result r = execute(c, *provider, session, &tally);
         if (r.open_error) {
@@ -49,7 +55,7 @@ int run(const Options& o)
         }
         const bool fine = r.as_expected(c.expect);
         (fine ? as_expected : otherwise)++;
-        const std::string replay = fmt::format("dmaudit run --provider {} {}", o.provider, file);
+        const std::string replay = fmt::format("dmaudit run --provider {} {}", name, file);
         if (!fine) {
             fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect), r.violation ? rule(r.violation->rule).name : "no violation");
             if (!o.quiet && r.violation)
@@ -73,7 +79,7 @@ Action add_run(CLI::App& app)
 {
     auto o = std::make_shared<Options>();
     app.add_option("path", o->paths, "case files (.dma: text) and folders of them")->required();
-    app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin")->capture_default_str();
+    app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin (default: the one that a case names in a comment `# provider: NAME`, else builtin)");
     app.add_flag("-q,--quiet", o->quiet, "no reports, only what is not as expected");
     app.add_flag("-v,--verbose", o->verbose, "a line (and a report) also for what is as expected");
     return [o] { return run(*o); };

@@ -19,8 +19,8 @@
  * On failure nothing has changed. Sizes and lengths are bytes, `order` is the base-2 logarithm of pages, `pgoff` and
  * `pages` are pages. A device address of 0 is valid; only all ones is not an address.
  *
- * Promises (`DMAUDIT_PROMISES_*`) say what callers may rely on. Each promise is tested; what is not promised is never
- * reported as missing.
+ * Promises (`DMAUDIT_PROMISES_*`) say what callers may rely on. They are held against every call, except BOUNCE (whether a
+ * refusal was avoidable cannot be known from outside) and THREAD_SAFETY; what is not promised is never reported as missing.
  *
  * Threads: the auditor and the fuzzer call a provider from one thread. A provider that sets
  * DMAUDIT_PROMISES_THREAD_SAFETY is also called from several threads at once (with a platform that allows it).

@@ -1,0 +1,301 @@
+#!/usr/bin/env bash
+# The dmaudit command from outside: every verb, its exit codes (0 as expected, 1 a violation or another result, 2 unusable
+# input), its messages, and that it never leaves half a file.
+#
+#   cli_test.sh DMAUDIT
+set -u
+(($# == 1)) && [[ -x $1 ]] || { echo "usage: cli_test.sh DMAUDIT" >&2; exit 2; }
+dmaudit=$(realpath "$1")
+dir=$(mktemp -d) || exit 2
+trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
+cd "$dir" || exit 2
+checks=0 failures=0
+
+failed() {
+    failures=$((failures + 1))
+    printf 'FAILED: %s\n' "$1"
+    sed 's/^/    /' out err | head -n 30
+}
+# gives CODE ARGUMENTS: runs the command; its output is in `out` and `err`.
+gives() {
+    local want=$1 code
+    shift
+    "$dmaudit" "$@" >out 2>err
+    code=$?
+    checks=$((checks + 1))
+    ((code == want)) || failed "dmaudit $*: exit code $code, expected $want"
+}
+# says out|err TEXT: the last output holds this text.
+says() {
+    checks=$((checks + 1))
+    grep -qF -- "$2" "$1" || failed "not in $1: $2"
+}
+matches() {
+    checks=$((checks + 1))
+    grep -qE -- "$2" "$1" || failed "$1 does not match: $2"
+}
+silent() {
+    checks=$((checks + 1))
+    [[ ! -s $1 ]] || failed "$1 is not empty"
+}
+check() {
+    local what=$1
+    shift
+    checks=$((checks + 1))
+    "$@" || failed "$what"
+}
+
+cat >clean.dma <<'END'
+# dmaudit case 1
+world banks=64K@0x80000000
+b0 = buffer size=64
+cpu_write b0 len=64
+m0 = map_single b0 len=64 dir=to_device
+device_read m0 len=64
+expect clean
+END
+cat >broken.dma <<'END'
+# dmaudit case 1
+world banks=64K@0x80000000
+k0 = alloc_coherent size=100
+b0 = buffer size=300 at=16
+b1 = buffer size=10 at=1K
+cpu_write b1 len=10
+m0 = map_single b0 len=300 dir=from_device
+device_write m0 len=300 seed=7
+free_coherent k0
+cpu_read b0 len=8
+cpu_read b1 len=10
+END
+grep -v '^expect' broken.dma >expected.dma && echo 'expect cpu-read-of-device-bytes' >>expected.dma
+
+# ---- run ----
+gives 0 run clean.dma
+says out 'clean.dma: clean, as expected (4 of 4 steps executed)'
+silent err
+gives 1 run broken.dma
+says out 'broken.dma: expected clean, found cpu-read-of-device-bytes'
+matches out '^dmaudit.cc:1: ASSERTION FAILED: dmaudit cpu-read-of-device-bytes '
+matches out '^DEDUP_TOKEN: cpu-read-of-device-bytes--D.from.s--cpu_read$'
+says out 'replay: dmaudit run --provider builtin broken.dma'
+cp out first
+gives 1 run broken.dma
+check 'a report is the same twice, byte for byte' cmp -s first out
+gives 1 run -q broken.dma
+check 'quiet: one line' [ "$(wc -l <out)" = 1 ]
+gives 0 run expected.dma
+says out 'as expected'
+sed 's/^expect .*/expect overlap/' expected.dma >other.dma
+gives 1 run other.dma
+says out 'expected overlap, found cpu-read-of-device-bytes'
+mkdir -p cases/below
+cp clean.dma cases/a.dma
+cp expected.dma cases/below/b.dma
+echo 'not a case' >cases/README.md
+gives 0 run cases
+says out '2 cases: 2 as expected, 0 otherwise, 0 unusable'
+gives 0 run -q cases
+silent out
+gives 0 run -v cases
+says out 'cases/below/b.dma: cpu-read-of-device-bytes, as expected'
+gives 1 run cases broken.dma
+says out '3 cases: 2 as expected, 1 otherwise, 0 unusable'
+: >empty.dma
+gives 0 run empty.dma
+
+# ---- what cannot be used: exit code 2, and a message that names it ----
+gives 2 run nowhere.dma
+says err 'nowhere.dma: no such file or folder'
+mkdir nothing
+gives 2 run nothing
+says err 'no case files'
+gives 2 run
+gives 2
+gives 2 frobnicate
+gives 2 run --frobnicate clean.dma
+bad() { # TEXT LINE EXPECTATION
+    printf '%s\n' "$1" >bad.dma
+    gives 2 run bad.dma
+    says err "bad.dma:$2: $3"
+    silent out
+}
+bad 'hello world' 1 "unknown op 'hello'"
+bad $'b0 = buffer size=64\n\nb1 = bufer size=1' 3 "unknown op 'bufer' (did you mean 'buffer'?)"
+bad $'b0 = buffer size=64\nexpect nonsense' 2 "expected 'clean' or the name of a rule, found 'nonsense'"
+bad 'b0 = buffer size=12x' 1 "expected a number"
+bad 'b0 = buffer' 1 "'buffer' needs 'size='"
+bad 'cpu_read b7 len=1' 1 "the name 'b7' is not defined"
+bad 'world pages=3' 1 "'world' has no key 'pages'"
+bad 'world banks=1@0x80000000' 1 ''
+bad '# dmaudit case 9' 1 'this is version 1 of the case format'
+bad "$(printf 'b0 = buffer size=64%05000d' 0)" 1 ''
+printf 'b0 = buffer size=64\nb0\0b1' >bad.dma
+gives 2 run bad.dma
+says err 'bad.dma:2: '
+gives 2 run bad.dma clean.dma broken.dma
+says out '3 cases: 1 as expected, 1 otherwise, 1 unusable'
+head -c 1100000 /dev/zero | tr '\0' '\n' >long.dma
+gives 2 run long.dma
+says err 'long.dma: a case file has at most'
+if [[ $(id -u) != 0 ]]; then
+    cp clean.dma locked.dma
+    chmod 0 locked.dma
+    for verb in run show min; do
+        gives 2 $verb locked.dma
+        says err 'locked.dma: cannot be read: '
+    done
+fi
+gives 2 show nothing
+says err 'nothing: cannot be read: '
+gives 2 show nowhere.dma
+says err 'nowhere.dma: cannot be read: '
+gives 2 run --provider nobody clean.dma
+says err '--provider nobody: no such provider'
+gives 2 run --provider ./clean.dma clean.dma
+says err './clean.dma: expected a shared object'
+gives 2 run --provider ./nowhere.so clean.dma
+says err './nowhere.so'
+gives 2 fuzz --provider nobody --runs 1
+gives 2 min --provider nobody broken.dma
+gives 2 fuzz --profile nobody --runs 1
+says err 'expected one of all streaming coherent pool hostile'
+gives 2 fuzz
+says err 'give --seconds or --runs'
+gives 2 fuzz --runs 1 --seed x
+gives 2 explain nothing
+says err 'nothing: no such rule'
+gives 2 show bad.dma
+says err 'bad.dma:2: '
+gives 2 pack bad.dma -o x.bin
+check 'nothing is written for an unusable case' [ ! -e x.bin ]
+gives 2 pack clean.dma
+
+# ---- binary cases: every byte string is a case ----
+for ((i = 0; i < 40; i++)); do
+    { printf '\1\1\0\0'; awk -v s="$i" 'BEGIN { x = s * 7919 + 17; for (i = 0; i < 500; i++) { x = (x * 1103515245 + 12345) % 2147483648; printf "%02x", int(x / 65536) % 256 } }' | sed 's/../\\x&/g' | xargs -0 printf; } >garbage.bin
+    gives 0 run garbage.bin # conforming: the built-in provider never fails
+    gives 0 show garbage.bin
+done
+printf '\377\376\375' >three
+gives 0 show three
+for name in clean.dma broken.dma expected.dma; do
+    gives 0 show $name
+    cp out canonical.dma
+    gives 0 pack $name -o packed.bin
+    gives 0 show packed.bin
+    check "$name survives packing" cmp -s out canonical.dma
+    gives 0 show canonical.dma
+    check 'the canonical text is its own' cmp -s out canonical.dma
+    cp packed.bin again.bin
+    gives 0 pack canonical.dma -o again.bin
+    check 'packing is the same twice' cmp -s packed.bin again.bin
+done
+gives 1 run packed.bin broken.dma
+gives 0 show --cpp broken.dma
+says out 'dmaudit::Case '
+gives 0 show broken.dma -o shown.dma
+silent out
+check 'written to a file' grep -q '^cpu_read b0 len=8' shown.dma
+
+# ---- min ----
+gives 0 min broken.dma
+says err '1-minimal'
+cp out small.dma
+steps() { grep -cvE '^(#|world|device |expect|$)' "$1"; }
+check 'a minimised case is smaller' [ "$(steps small.dma)" -lt "$(steps broken.dma)" ]
+gives 0 run small.dma
+says out 'small.dma: cpu-read-of-device-bytes, as expected'
+grep -v '^expect' small.dma >bare.dma
+gives 1 run bare.dma
+for ((line = 1; line <= $(wc -l <bare.dma); line++)); do
+    sed "${line}d" bare.dma >less.dma
+    "$dmaudit" run less.dma >out 2>err
+    grep -q 'found cpu-read-of-device-bytes' out && ! sed -n "${line}p" bare.dma | grep -qE '^(#|world|device )' && failed "line $line of the minimised case could be left out"
+done
+gives 0 min broken.dma -o min.dma
+silent out
+check 'the same to a file' cmp -s small.dma min.dma
+gives 0 min --tries 3 broken.dma
+says err 'the budget ran out'
+gives 2 min clean.dma
+says err 'no violation with provider builtin'
+
+# ---- files are written whole or not at all ----
+leaves_nothing() {
+    check "no temporary file is left in $1" [ -z "$(find "$1" -name '*.tmp')" ]
+}
+gives 2 pack clean.dma -o missing/x.bin
+says err 'missing/x.bin: cannot be written: '
+check 'no folder is made' [ ! -e missing ]
+mkdir folder
+gives 2 pack clean.dma -o folder
+says err 'folder: cannot be written: '
+gives 2 show clean.dma -o folder
+gives 2 min broken.dma -o folder
+leaves_nothing .
+check 'the folder is empty' [ -z "$(ls -A folder)" ]
+echo old >kept.dma
+gives 2 show bad.dma -o kept.dma
+check 'an older file stays if there is nothing to write' [ "$(cat kept.dma)" = old ]
+gives 0 show clean.dma -o kept.dma
+check 'and is replaced if there is' [ "$(head -n 1 kept.dma)" = '# dmaudit case 1' ]
+if [[ $(id -u) != 0 ]]; then
+    mkdir readonly
+    echo old >readonly/x
+    chmod a-w readonly
+    gives 2 pack clean.dma -o readonly/x
+    says err 'readonly/x: cannot be written: '
+    check 'the older file is as it was' [ "$(cat readonly/x)" = old ]
+    leaves_nothing readonly
+fi
+if [[ -w /dev/full ]]; then
+    "$dmaudit" show clean.dma >/dev/full 2>err
+    check 'a full disk below stdout is not silent' [ $? -ne 0 ]
+fi
+
+# ---- fuzz ----
+gives 0 fuzz --runs 300 --findings none
+says out '300 cases in '
+says out '0 findings'
+check 'no findings, no folder' [ ! -e none ]
+gives 0 fuzz --profile hostile --runs 300 --findings none
+says out 'violations by rule:'
+provider=$("$dmaudit" providers | sed -n 's/^\(broken-[a-z0-9-]*\):.*/\1/p' | head -n 1)
+if [[ -n $provider ]]; then
+    gives 1 fuzz --provider "$provider" --profile streaming --runs 400 --seed 5 --findings one
+    matches out '^[1-9][0-9]* findings, saved in one$'
+    gives 1 fuzz --provider "$provider" --profile streaming --runs 400 --seed 5 --findings two
+    check 'the same fuzz run twice gives the same findings' diff -r one two
+    leaves_nothing one
+    gives 0 run --provider "$provider" one
+    for f in one/*.dma; do
+        gives 0 run "$f" --provider "$provider" # as the file expects
+        grep -v '^expect' "$f" >bare.dma
+        gives 1 run --provider "$provider" bare.dma
+        gives 0 run bare.dma # the built-in provider is right
+    done
+    echo file >taken
+    gives 2 fuzz --provider "$provider" --profile streaming --runs 400 --seed 5 --findings taken
+    says err 'cannot be written: '
+fi
+gives 0 fuzz --seconds 0.2 --findings none
+
+# ---- the rest ----
+gives 0 explain
+check 'a line for each rule' [ "$(wc -l <out)" -ge 40 ]
+while read -r name _; do
+    gives 0 explain "$name"
+    says out 'whose fault: '
+done < <("$dmaudit" explain)
+gives 0 providers
+matches out '^builtin: '
+gives 0 --version
+matches out '^dmaudit [0-9]+\.[0-9]+\.[0-9]+$'
+for verb in '' run show pack min fuzz explain providers; do
+    # shellcheck disable=SC2086
+    gives 0 $verb --help
+    silent err
+done
+
+echo "$checks checks, $failures failures"
+((failures == 0))
