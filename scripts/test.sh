@@ -8,4 +8,4 @@ cmake --preset dev
 SECONDS=0
 cmake --build --preset dev -j "$(nproc)"
 echo "test: built in $SECONDS s"
-ctest --preset dev "$@"
+ctest --preset dev -j "$(nproc)" "$@"
