@@ -8,6 +8,8 @@
 namespace dmaudit {
 namespace {
 
+// Arguments are any integers; what does not fit stays out of range.
+uint32_t narrow(uint64_t v) { return static_cast<uint32_t>(std::min<uint64_t>(v, UINT32_MAX)); }
 uint32_t attrs_of(uint64_t word) { return word ? DMAUDIT_ATTR_SKIP_CPU_SYNC : 0u; }
 
 // One case while it runs. Names lead to what the auditor handed out; what was never made has tag 0.
@@ -271,7 +273,7 @@ Skip Run::perform(const ops::AllocCoherent& o)
         return Skip::impossible;
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
-    dmaudit_request req{sizeof req, static_cast<uint32_t>(o.dev.v), o.size.v, o.align.v, o.limit.v, 0, o.zero.v ? DMAUDIT_ZERO : 0u, 0};
+    dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, o.align.v, o.limit.v, 0, o.zero.v ? DMAUDIT_ZERO : 0u, 0};
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
@@ -339,15 +341,15 @@ Skip Run::perform(const ops::MapSingle& o)
     if (lives && (o.off.v + o.len.v < o.off.v || o.off.v + o.len.v > whole.len) && case_.world.mode == Mode::conforming)
         return Skip::illegal;
     const Range r{whole.at + o.off.v, o.len.v};
-    dmaudit_request req{sizeof req, static_cast<uint32_t>(o.dev.v), o.len.v, o.align.v, 0, 0, 0, attrs_of(o.attrs.v)};
+    dmaudit_request req{sizeof req, narrow(o.dev.v), o.len.v, o.align.v, 0, 0, 0, attrs_of(o.attrs.v)};
     dmaudit_mapping m{};
     m.struct_size = sizeof m;
-    const int rc = call([&] { return auditor_.map_single(req, client(r), static_cast<uint32_t>(o.dir.v), &m); });
+    const int rc = call([&] { return auditor_.map_single(req, client(r), narrow(o.dir.v), &m); });
     if (rc == DMAUDIT_OK && !failed()) {
         mappings_[name_number(o.out.v)] = m;
         make(o.out.v);
         if (auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced)
-            first_.bounce(req, r.at, static_cast<uint32_t>(o.dir.v));
+            first_.bounce(req, r.at, narrow(o.dir.v));
     }
     if (lives && rc != Auditor::withheld)
         expect_contents(whole, false, false);
@@ -385,7 +387,7 @@ Skip Run::sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint6
     if (!made(mapping))
         return Skip::not_made;
     const dmaudit_mapping m = lied_mapping(mapping, lie);
-    uint32_t d = dir == same_direction ? m.direction : static_cast<uint32_t>(dir);
+    uint32_t d = dir == same_direction ? m.direction : narrow(dir);
     if (lie == lie_other_dir)
         d = another_direction(d);
     if (lie == lie_size_more)
@@ -422,9 +424,11 @@ Skip Run::perform(const ops::CacheMaintenance& o)
     if (!made(o.buffer.v))
         return Skip::not_made;
     const Tag t = tag(o.buffer.v);
+    if (o.op.v < DMAUDIT_FLUSH || o.op.v > DMAUDIT_FLUSH_INVALIDATE)
+        return Skip::impossible; // no such operation
     if (o.op.v == DMAUDIT_INVALIDATE && loses_mapped_bytes({auditor_.bytes_of(t).at + o.off.v, o.len.v}, auditor_.bytes_of(t)))
         return Skip::impossible;
-    const int rc = call([&] { return auditor_.cache(t, o.off.v, o.len.v, static_cast<uint32_t>(o.op.v)); });
+    const int rc = call([&] { return auditor_.cache(t, o.off.v, o.len.v, narrow(o.op.v)); });
     if (rc == DMAUDIT_OK && !failed())
         expect_contents(auditor_.bytes_of(t), false, false);
     return done(rc);
@@ -444,7 +448,7 @@ Skip Run::perform(const ops::DeclarePool& o)
         return Skip::impossible; // no client declares memory that its device cannot reach
     uint32_t exclusive = o.exclusive.v != 0;
     Tag t = 0;
-    const int rc = call([&] { return auditor_.declare_pool(static_cast<uint32_t>(o.dev.v), {*at, o.size.v}, &exclusive, &t); });
+    const int rc = call([&] { return auditor_.declare_pool(narrow(o.dev.v), {*at, o.size.v}, &exclusive, &t); });
     if (rc == DMAUDIT_OK && t) {
         pools_[name_number(o.out.v)] = t;
         make(o.out.v);

@@ -236,8 +236,10 @@ dmaudit_request Crowd::request()
     if (rng_.chance(1, 3)) {
         const BankSpec& bank = w.banks[rng_.below(w.n_banks)];
         r.limit = bank.phys + w.devices[r.device].offset + rng_.below(bank.size);
-        if (rng_.chance(1, 2))
+        if (rng_.chance(1, 3))
             r.limit |= w.page - 1; // the last byte of a page
+        else if (rng_.chance(1, 2)) // at the end of what begins with a page, or one byte short of it
+            r.limit = (r.limit & ~(w.page - 1)) + r.size - 1 - rng_.below(2);
     }
     r.flags = rng_.chance(1, 2) ? DMAUDIT_ZERO : 0u;
     return r;

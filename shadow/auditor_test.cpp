@@ -1564,7 +1564,99 @@ TEST(Client, an_own_invalidate_leaves_bytes_without_a_value)
     EXPECT_TRUE(t.auditor.cpu_access(b, 63, 1, false));
 }
 
+TEST(Client, a_device_uses_a_coherent_block)
+{
+    Audited t;
+    const auto b = t.block(with(&dmaudit_request::size, 100, 100));
+    const Tag k = Audited::tag(b);
+    EXPECT_FALSE(t.auditor.device_access(nc, k, 0, 1, false));
+    EXPECT_EQ(t.take(), "uninitialised-to-device");
+    EXPECT_TRUE(t.auditor.device_access(nc, k, 0, 100, true));
+    EXPECT_TRUE(t.auditor.device_access(nc, k, 0, 100, false));
+    EXPECT_TRUE(t.auditor.cpu_access(k, 0, 100, false)) << "no sync is needed";
+    EXPECT_FALSE(t.auditor.device_access(nc, k, 0, 101, true));
+    EXPECT_EQ(t.take(), "out-of-bounds");
+}
+
+TEST(Client, contents_of_blocks_that_need_syncs_are_not_judged)
+{
+    for (const uint64_t promises : {usual, uint64_t{usual | DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC}}) {
+        Audited t(promises);
+        const Tag k = Audited::tag(t.block(one_page));
+        const bool needs_sync = promises != usual;
+        EXPECT_EQ(t.auditor.cpu_access(k, 0, 1, false), needs_sync);
+        t.take();
+        EXPECT_EQ(t.auditor.device_access(nc, k, 0, 1, false), needs_sync);
+    }
+}
+
+TEST(Client, names_a_device_that_does_not_exist)
+{
+    Audited t;
+    const unsigned before = t.provider.calls;
+    t.block(t.request(64, 3));
+    EXPECT_EQ(t.take(), "wrong-device");
+    EXPECT_EQ(t.rc, Auditor::withheld);
+    t.pool(3);
+    EXPECT_EQ(t.take(), "wrong-device");
+    EXPECT_EQ(t.provider.calls, before);
+}
+
+TEST(Client, syncs_in_another_direction_than_the_mapping_s)
+{
+    Audited t;
+    t.written_buffer(0, 64);
+    const auto m = t.map(0, 64, to);
+    for (const uint32_t d : {from, bi, none})
+        for (const uint32_t phase : {DMAUDIT_FOR_CPU, DMAUDIT_FOR_DEVICE}) {
+            t.auditor.sync(m, 0, 64, d, phase);
+            EXPECT_EQ(t.take(), "wrong-direction") << d << ' ' << phase;
+        }
+}
+
+TEST(Client, declares_memory_that_somebody_uses)
+{
+    Audited t;
+    t.buffer(0, 64);
+    uint32_t e = 0;
+    Tag p = 0;
+    EXPECT_EQ(t.auditor.declare_pool(nc, {client_at, page}, &e, &p), Auditor::withheld);
+    EXPECT_EQ(t.take(), "out-of-bounds");
+}
+
 // ==== lines ====
+
+TEST(Lines, a_map_without_cache_work_leaves_dirty_lines_to_the_cpu_as_a_whole)
+{
+    for (const uint32_t device : {nc, snooping}) {
+        Audited t;
+        const Tag b = t.written_buffer(0, 192);
+        const auto all = t.map(0, 192, to);
+        t.unmap(all); // handed over once: in step
+        t.auditor.cpu_access(b, 67, 1, true);
+        t.machine.dirty = {client_at + 67};
+        const auto m = t.map(0, 192, bi, device, DMAUDIT_ATTR_SKIP_CPU_SYNC);
+        EXPECT_EQ(t.found(), "nothing");
+        EXPECT_EQ(t.state(client_at + 67), "H.bi.d");
+        EXPECT_EQ(t.state(client_at + 100), device == nc ? "H.bi" : "D.bi");
+        EXPECT_EQ(t.state(client_at), "D.bi") << "a clean line";
+        EXPECT_FALSE(t.reads(m, 67, 1));
+        EXPECT_EQ(t.take(), "dirty-device-read");
+    }
+}
+
+TEST(Lines, that_a_device_s_unseen_data_fills_are_reloaded_before_a_map)
+{
+    Audited t;
+    t.buffer(0, 128);
+    const auto m = t.map(0, 64, from);
+    t.writes(m, 0, 64);
+    t.unmap(m, DMAUDIT_ATTR_SKIP_CPU_SYNC);
+    t.map(64, 64, to);
+    EXPECT_TRUE(t.machine.reloaded.empty()) << "other bytes";
+    t.map(0, 64, from);
+    EXPECT_FALSE(t.machine.reloaded.empty());
+}
 
 TEST(Lines, shared_cache_line_at_map)
 {
@@ -1698,6 +1790,19 @@ TEST(Forwarding, pool_releases_by_code_and_flag)
     EXPECT_EQ(answer(DMAUDIT_EFAULT, 1), "double-free");
     EXPECT_EQ(answer(DMAUDIT_OK, 0), "double-free") << "not the pool's: nothing was released";
     EXPECT_EQ(answer(DMAUDIT_OK, 1), "wrong-return");
+}
+
+TEST(Forwarding, a_release_that_names_a_new_owners_block_is_not_forwarded)
+{
+    Audited t(usual | DMAUDIT_PROMISES_DETECTION);
+    t.auditor.forward_illegal(true);
+    const Tag p = t.pool();
+    const auto b = t.from_pool(p, page);
+    t.auditor.release_from_pool(b, &t.ours);
+    t.provider.next_in_pool = pool_memory.at;
+    t.from_pool(p, page); // the same place
+    EXPECT_EQ(t.calls_of([&] { t.auditor.release_from_pool(b, &t.ours); }), 0u) << "no provider can tell the two apart";
+    EXPECT_EQ(t.found(), "double-free");
 }
 
 TEST(Forwarding, a_block_with_an_open_window_is_never_handed_back)
@@ -1927,6 +2032,61 @@ TEST(Exhausted, ranges_that_a_mapping_has_handed_over)
         t.for_cpu(m0, 2 * n, 1);
     EXPECT_EQ(t.found(), "auditor-exhausted");
     EXPECT_EQ(n, 17u);
+}
+
+TEST(Exhausted, ranges_handed_over_before_the_bytes_were_shared)
+{
+    Audited t;
+    t.written_buffer(0, 128);
+    const auto m0 = t.map(0, 128, to);
+    for (unsigned n = 0; n < 17; n++)
+        t.for_cpu(m0, 2 * n, 1);
+    EXPECT_EQ(t.found(), "nothing") << "the states remember it";
+    t.map(0, 128, to, other_nc);
+    EXPECT_EQ(t.found(), "auditor-exhausted");
+}
+
+TEST(First, what_the_machine_tells_during_a_call_comes_before_the_call_s_own_result)
+{
+    Audited t;
+    t.written_buffer(0, 64);
+    t.written_buffer(128, 64);
+    t.machine.dirty = {client_at + 128};
+    t.provider.map = [&](const dmaudit_request&, uint8_t*, uint32_t, dmaudit_mapping& m) {
+        t.auditor.drops_dirty(client_at + 128);
+        m.bus = DMAUDIT_NO_ADDRESS;
+        return DMAUDIT_OK;
+    };
+    t.map(0, 64, to);
+    EXPECT_EQ(t.found(), "corrupts-neighbour");
+    EXPECT_EQ(t.auditor.mappings().live_count(), 0u);
+}
+
+// ==== off ====
+
+TEST(Off, calls_are_passed_on_and_remembered_but_nothing_is_judged)
+{
+    Audited t;
+    t.auditor.end();
+    t.auditor.audit(false);
+    t.begin();
+    const Tag b = t.buffer(0, 64);
+    t.machine.differs = {client_at};
+    const auto m = t.map(0, 64, from);
+    EXPECT_TRUE(t.auditor.mappings().alive(Audited::tag(m)));
+    EXPECT_TRUE(t.auditor.cpu_access(b, 0, 64, false)) << "a device's bytes";
+    EXPECT_EQ(t.unmap(m), DMAUDIT_OK);
+    const auto k = t.block(zeroed(100));
+    EXPECT_EQ(t.auditor.free_coherent(k), DMAUDIT_OK);
+    EXPECT_EQ(t.machine.ram[0], 0) << "no scribble";
+    EXPECT_EQ(t.found(), "nothing");
+    EXPECT_EQ(t.provider.calls, 4u);
+    t.auditor.end();
+    t.auditor.audit(true);
+    t.begin();
+    t.buffer(0, 64);
+    t.auditor.cpu_access(t.auditor.buffers().live(0), 0, 1, false);
+    EXPECT_EQ(t.found(), "read-of-unwritten");
 }
 
 // ==== what others see ====
