@@ -70,10 +70,14 @@ class Machine {
     static constexpr unsigned most_armed = 8;
     bool arm(Act act, uint64_t at, uint64_t len, uint64_t nth); // false: too many
     void arm_fault(uint64_t nth);                               // the n-th call that may fail fails
-    void begin_call() { calls_ = fallible_ = 0; }
+    void begin_call()
+    {
+        calls_ = fallible_ = 0;
+        fault_fired_ = false;
+    }
     // Returns how many armed acts fired; what did not fire is disarmed.
     unsigned end_call();
-    bool fault_fired() const { return fault_fired_; }
+    bool fault_fired() const { return fault_fired_; } // in the last call
 
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }

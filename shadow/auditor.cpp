@@ -160,11 +160,8 @@ Tag Auditor::pool_of(uint32_t device) const
 // Precedence: a dead reference, then the wrong kind.
 bool Auditor::check_alive(Tag t, Kind wanted, RuleId dead)
 {
-    if (!alive(t)) {
-        if (blocks_.known(t) && blocks_[t].pool_released && wanted == Kind::block && dead != RuleId::double_free)
-            dead = RuleId::use_after_release;
+    if (!alive(t))
         return fail(dead, bytes_of(t), t, "the reference is dead"), false;
-    }
     if (tag_kind(t) != wanted)
         return fail(RuleId::wrong_kind, bytes_of(t), t, "the call is for another kind of memory"), false;
     return true;

@@ -7,11 +7,8 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
 {
     const Kind kind = tag_kind(object);
     const bool window = kind == Kind::window;
-    if (!alive(object)) {
-        const bool released = blocks_.known(object) && blocks_[object].pool_released;
-        fail(released ? RuleId::use_after_release : RuleId::use_after_free, bytes_of(object), object, "the CPU uses memory that was given back");
-        return false;
-    }
+    if (!alive(object))
+        return fail(RuleId::use_after_free, bytes_of(object), object, "the CPU uses memory that was given back"), false;
     const Range whole = bytes_of(object);
     if (!check_range(offset, length, whole.len, RuleId::out_of_bounds, object))
         return false;

@@ -193,12 +193,13 @@ bool Auditor::hold(Tag mapping, Range r, bool with_cpu)
 {
     if (!audits_)
         return true;
-    bool room = true;
     Held& held = mappings_[mapping].held;
-    map_.for_each_run(r, [&](Range run, uint8_t s) {
-        if (several.in[s])
-            room &= with_cpu ? held.add(run) : held.remove(run);
-    });
+    bool room = with_cpu || held.remove(r); // also what was shared once and is no more
+    if (with_cpu)
+        map_.for_each_run(r, [&](Range run, uint8_t s) {
+            if (several.in[s])
+                room &= held.add(run);
+        });
     if (!room)
         fail(RuleId::auditor_exhausted, r, mapping, "too many separate ranges of one mapping are with the CPU");
     return room;

@@ -125,7 +125,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
         if (const auto i = nc && !promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) ? evidence_->first_difference(r) : std::nullopt)
             return fail(RuleId::missing_clean, {*i, 1}, pool, "the device does not see the zeroes"), false;
     }
-    const Tag tag = blocks_.add({r, granted, b, req.device, pool, 0, reachable, false});
+    const Tag tag = blocks_.add({r, granted, b, req.device, pool, 0, reachable});
     if (!tag)
         return fail(RuleId::auditor_exhausted, r, pool, "too many blocks in one session"), false;
     apply(e, r);

@@ -46,6 +46,9 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return fail(req.size + at < at ? RuleId::bad_length : RuleId::out_of_bounds, {at, 1}, object, "the buffer ends beyond RAM"), withheld;
     const Range r{at, in_ram ? req.size : 0};
     const bool refuse = req.size == 0 || cpu == nullptr || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align));
+    if (object && !refuse)
+        if (const auto other = identity_.first_other(r, object))
+            return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs beyond the allocation"), withheld;
     if (direction > DMAUDIT_FROM_DEVICE)
         return fail(RuleId::wrong_direction, r, object, "no direction in which anything can be transferred"), withheld;
     const Direction d = direction_from(direction);
@@ -56,8 +59,6 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
             own_up_to_dirt(r);
         if (!judge(e, r, object))
             return withheld;
-        if (const auto other = audits_ ? identity_.first_other(r, object) : std::nullopt)
-            return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs into another allocation"), withheld;
         if (!lines_at_map(r, d, req.device, object))
             return withheld;
     }

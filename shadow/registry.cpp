@@ -28,7 +28,7 @@ bool Held::remove(Range r)
 
 bool Held::add(Range r)
 {
-    if (r.empty())
+    if (covers(r))
         return true;
     if (!remove(r))
         return false;

@@ -45,7 +45,7 @@ struct BlockRecord {
     uint32_t device;
     Tag pool; // 0: from the generic allocator
     uint32_t windows;
-    bool reachable, pool_released;
+    bool reachable;
 };
 struct MappingRecord {
     Range original, target; // the client's bytes, and where the device's accesses go

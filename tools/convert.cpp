@@ -21,8 +21,10 @@ struct Options {
 int give(const std::string& path, std::string_view content)
 {
     if (path.empty()) {
-        std::fwrite(content.data(), 1, content.size(), stdout);
-        return exit_ok;
+        if (std::fwrite(content.data(), 1, content.size(), stdout) == content.size() && std::fflush(stdout) == 0)
+            return exit_ok;
+        fmt::print(stderr, "dmaudit: the output could not be written\n");
+        return exit_unusable;
     }
     if (const std::string error = write_file(path, content); !error.empty()) {
         fmt::print(stderr, "dmaudit: {}\n", error);
