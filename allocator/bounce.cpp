@@ -17,16 +17,16 @@ Bounce::Bounce(const Platform& platform, Arenas& arenas) noexcept
     cell_shift_ = static_cast<unsigned>(std::countr_zero(cell));
 }
 
-// Can a slot keep the original's offset in its line and be on the alignment asked for? Partial syncs go by the lines of the
-// original, so the offset is given up only where the alignment leaves no choice; a lack of room is no reason.
+// Can a slot keep the original's offset in its line and be on the alignment asked for? Partial syncs go by the lines of
+// the original, so the offset is given up only where the alignment leaves no choice; a lack of room is no reason.
 bool Bounce::keeps_offset(PhysAddr original, const Constraints& constraints) const noexcept
 {
     const std::uint64_t grain = constraints.align < platform_.line() ? constraints.align : platform_.line();
     return grain <= 1 || ((original.value + constraints.bus_offset) & (grain - 1)) == 0;
 }
 
-// Where in the cells that begin at `cell` the slot may begin: at the original's offset in its line, or else at the first
-// byte on the alignment.
+// Where in the cells that begin at `cell` the slot may begin: at the original's offset in its line, or else at the
+// first byte on the alignment.
 bool Bounce::place(PhysAddr cell, std::uint64_t size, PhysAddr original, const Constraints& constraints,
                    std::uint64_t& offset) const noexcept
 {

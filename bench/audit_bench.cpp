@@ -79,8 +79,10 @@ int main()
             plain.push_back(b);
         }
         const double ops = static_cast<double>(with.executed) / 31;
-        fmt::print("{:<10} {} cases, {:.1f} ops each: audited {:.0f} ns/op ({:.0f} cases/s), passed through {:.0f} ns/op, ratio {:.2f}\n", name, cases.size(),
-                   ops / static_cast<double>(cases.size()), median(audited) / ops * 1e9, static_cast<double>(cases.size()) / median(audited), median(plain) / ops * 1e9, median(ratios));
+        fmt::print("{:<10} {} cases, {:.1f} ops each: audited {:.0f} ns/op ({:.0f} cases/s), passed through {:.0f} "
+                   "ns/op, ratio {:.2f}\n",
+                   name, cases.size(), ops / static_cast<double>(cases.size()), median(audited) / ops * 1e9,
+                   static_cast<double>(cases.size()) / median(audited), median(plain) / ops * 1e9, median(ratios));
         if (with.executed != without.executed)
             fmt::print("  the runs differ: {} and {} steps executed\n", with.executed, without.executed);
     }

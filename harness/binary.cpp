@@ -11,13 +11,20 @@ namespace {
 using namespace codes;
 
 constexpr unsigned max_refs = 2, max_codes = 6;
-constexpr uint8_t first_dead = 0xf0, ref_literal = 0xff; // a name: 0.. = k-th youngest living, 0xf0.. = k-th youngest dead
+constexpr uint8_t first_dead = 0xf0,
+                  ref_literal = 0xff; // a name: 0.. = k-th youngest living, 0xf0.. = k-th youngest dead
 
 // Ranges: as given, as last on this object, all of the object; by the lower half of the byte.
 enum class How : uint8_t { given = 0, last = 6, whole = 11 };
-How how_of(uint8_t byte) { return (byte & 15) < 6 ? How::given : (byte & 15) < 11 ? How::last : How::whole; }
+How how_of(uint8_t byte)
+{
+    return (byte & 15) < 6 ? How::given : (byte & 15) < 11 ? How::last : How::whole;
+}
 
-bool inside(BytesUsed r, uint64_t length) { return r.off <= length && r.len <= length - r.off; }
+bool inside(BytesUsed r, uint64_t length)
+{
+    return r.off <= length && r.len <= length - r.off;
+}
 BytesUsed range_of(How how, const Known& k)
 {
     return how == How::last && inside(k.last, k.length) ? k.last : BytesUsed{0, k.length};
@@ -36,7 +43,10 @@ struct Cell {
 
 class Decoder {
   public:
-    explicit Decoder(const Scope& scope) : scope_(scope), layouts_(layouts()), hostile_(scope.world().mode == Mode::hostile) {}
+    explicit Decoder(const Scope& scope)
+        : scope_(scope), layouts_(layouts()), hostile_(scope.world().mode == Mode::hostile)
+    {
+    }
 
     // Returns the bytes of literals behind the cell.
     size_t step(const Cell& c, Step& s) const
@@ -126,7 +136,8 @@ class Decoder {
                 s.arg[a] = read_u64(c.rest, 8 * literals++);
                 continue;
             }
-            if (a == l.off && used && l.len != Layout::absent && how != How::given && c.code(at + l.len - l.off) != code_literal) {
+            if (a == l.off && used && l.len != Layout::absent && how != How::given &&
+                c.code(at + l.len - l.off) != code_literal) {
                 reuse = true;
                 range = range_of(how, *used);
             }
@@ -157,7 +168,9 @@ class Encoder {
         How how = How::given;
         if (used && l.off != Layout::absent && l.len != Layout::absent) {
             const BytesUsed r{s.arg[l.off], s.arg[l.len]};
-            how = r == range_of(How::whole, *used) ? How::whole : r == range_of(How::last, *used) ? How::last : How::given;
+            how = r == range_of(How::whole, *used)  ? How::whole
+                  : r == range_of(How::last, *used) ? How::last
+                                                    : How::given;
         }
         out_[3] = static_cast<uint8_t>(how);
 

@@ -1,6 +1,6 @@
-// The binary form of a case: a header and fixed 16-byte cells. Every byte string decodes to a valid case, and a few changed
-// or missing bytes leave most of its meaning alone: that is what fuzzers need. docs/case-format.md describes it.
-// No heap except in the overload that returns a vector: it runs inside the fuzzer.
+// The binary form of a case: a header and fixed 16-byte cells. Every byte string decodes to a valid case, and a few
+// changed or missing bytes leave most of its meaning alone: that is what fuzzers need. docs/case-format.md describes
+// it. No heap except in the overload that returns a vector: it runs inside the fuzzer.
 #pragma once
 #include "harness/case.hpp"
 #include <vector>

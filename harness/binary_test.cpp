@@ -22,8 +22,8 @@ Case decoded(std::span<const uint8_t> bytes)
     return c;
 }
 
-// Would an executor run the step at all? What can be said of that without running: its objects live, its range lies inside,
-// its place is free.
+// Would an executor run the step at all? What can be said of that without running: its objects live, its range lies
+// inside, its place is free.
 struct Judge {
     unsigned steps = 0, good = 0;
     void add(const Case& c)
@@ -38,7 +38,8 @@ struct Judge {
             if (ok && used && l.off != Layout::absent && l.len != Layout::absent)
                 ok = s.arg[l.off] <= used->length && s.arg[l.len] <= used->length - s.arg[l.off];
             if (l.place != Layout::absent)
-                ok = ok && scope.free_place(l.makes, s.arg[l.place], s.arg[l.size]) == s.arg[l.place] && s.arg[l.size] <= scope.space(l.makes).largest;
+                ok = ok && scope.free_place(l.makes, s.arg[l.place], s.arg[l.size]) == s.arg[l.place] &&
+                     s.arg[l.size] <= scope.space(l.makes).largest;
             steps++;
             good += ok;
             scope.append(s);
@@ -50,7 +51,8 @@ struct Judge {
 TEST(Binary, no_op_has_more_arguments_than_a_cell_has_codes)
 {
     for (const Spec& s : specs()) {
-        const auto names = std::count_if(s.fields.begin(), s.fields.end(), [](const Field& f) { return f.shape == Shape::def || f.shape == Shape::use; });
+        const auto names = std::count_if(s.fields.begin(), s.fields.end(),
+                                         [](const Field& f) { return f.shape == Shape::def || f.shape == Shape::use; });
         EXPECT_LE(names, 2) << s.name;
         EXPECT_LE(static_cast<long>(s.fields.size()) - names, 6) << s.name;
     }
@@ -130,7 +132,8 @@ TEST(Binary, encode_says_when_there_is_no_room)
 TEST(Binary, every_code_of_every_field_has_an_exact_inverse)
 {
     // On a state with objects of all kinds.
-    const Parsed p = parse("world banks=64K@0,64K@1M mode=hostile\nb0 = buffer size=300 at=16\nm0 = map_single b0 dir=from_device\nk0 = alloc_coherent size=5000\n"
+    const Parsed p = parse("world banks=64K@0,64K@1M mode=hostile\nb0 = buffer size=300 at=16\nm0 = map_single b0 "
+                           "dir=from_device\nk0 = alloc_coherent size=5000\n"
                            "p0 = declare_pool size=4K\nk1 = alloc_from_pool p0 size=100\nw0 = mmap_from_pool k1\n");
     ASSERT_TRUE(p.ok) << p.error.message;
     Scope scope(p.value.world);
@@ -203,13 +206,14 @@ TEST(Binary, random_bytes_are_mostly_steps_that_can_run)
         }
     }
     std::nth_element(lengths.begin(), lengths.begin() + static_cast<long>(lengths.size() / 2), lengths.end());
-    std::printf("[ measured ] steps that can run: conforming %u %%, hostile %u %%; median range %u bytes\n", conforming.percent(), hostile.percent(),
-                static_cast<unsigned>(lengths[lengths.size() / 2]));
+    std::printf("[ measured ] steps that can run: conforming %u %%, hostile %u %%; median range %u bytes\n",
+                conforming.percent(), hostile.percent(), static_cast<unsigned>(lengths[lengths.size() / 2]));
     EXPECT_GE(conforming.percent(), 75u);
     EXPECT_GE(hostile.percent(), 70u);
     EXPECT_LE(lengths[lengths.size() / 2], 256u);
     for (uint8_t op = 0; op < op_count; op++)
-        EXPECT_GE(ops[op] * 100, (conforming.steps + hostile.steps) / 2) << specs()[op].name << " is rarer than half a percent";
+        EXPECT_GE(ops[op] * 100, (conforming.steps + hostile.steps) / 2)
+            << specs()[op].name << " is rarer than half a percent";
 }
 
 TEST(Binary, erasing_a_few_bytes_keeps_most_steps_meaningful)
@@ -224,13 +228,15 @@ TEST(Binary, erasing_a_few_bytes_keeps_most_steps_meaningful)
         bytes.erase(bytes.begin() + at, bytes.begin() + std::min(at + n, static_cast<long>(bytes.size())));
         after.add(decoded(bytes));
     }
-    std::printf("[ measured ] steps that can run: %u %% before, %u %% after 1 to 8 bytes were erased\n", before.percent(), after.percent());
+    std::printf("[ measured ] steps that can run: %u %% before, %u %% after 1 to 8 bytes were erased\n",
+                before.percent(), after.percent());
     EXPECT_GE(after.percent(), 70u);
 }
 
 TEST(Binary, the_meaning_of_codes_does_not_change)
 {
-    // Committed corpora depend on it. If this fails because a table changed on purpose, raise the version and re-encode them.
+    // Committed corpora depend on it. If this fails because a table changed on purpose, raise the version and re-encode
+    // them.
     std::vector<uint8_t> bytes(16 * 15);
     Rng rng(4711);
     for (uint8_t& byte : bytes)

@@ -22,22 +22,35 @@ enum Class : unsigned {
 constexpr unsigned payload_bits = 12;
 constexpr uint16_t first_huge = 0xfc00, first_past = 0xfe00;
 
-constexpr uint64_t nice_values[] = {1, 4, 8, 16, 32, 64, 128, 256, 2, 3, 7, 9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 511, 512, 513, 1024, 1500, 1514, 1536, 2048, 0};
+constexpr uint64_t nice_values[] = {1,  4,  8,   16,  32,  64,  128, 256, 2,   3,   7,    9,    15,   17,   31,   33,
+                                    63, 65, 127, 129, 255, 257, 300, 511, 512, 513, 1024, 1500, 1514, 1536, 2048, 0};
 
 uint64_t number(const World& w, unsigned code)
 {
     const uint64_t p = code & 0xfff, k = p >> 4, d = (p & 15) - 8; // wraps on purpose: unsigned
     switch (code >> payload_bits) {
-    case small: return p;
-    case small_more: return 4096 + p;
-    case round: case round + 1: return (8 + (p & 7)) << (p >> 3 & 7);
-    case near_line: case near_line + 1: return w.line * (k & 15) + d;
-    case far_line: return w.line * k + d;
-    case power: return (uint64_t{1} << (k & 63)) + d;
-    case near_page: return w.page * (k & 15) + d;
-    case few_lines: return w.line * (p & 15);
-    case special: return code < first_huge ? w.line * p : -(p & 0xff);
-    default: return nice_values[p % std::size(nice_values)];
+    case small:
+        return p;
+    case small_more:
+        return 4096 + p;
+    case round:
+    case round + 1:
+        return (8 + (p & 7)) << (p >> 3 & 7);
+    case near_line:
+    case near_line + 1:
+        return w.line * (k & 15) + d;
+    case far_line:
+        return w.line * k + d;
+    case power:
+        return (uint64_t{1} << (k & 63)) + d;
+    case near_page:
+        return w.page * (k & 15) + d;
+    case few_lines:
+        return w.line * (p & 15);
+    case special:
+        return code < first_huge ? w.line * p : -(p & 0xff);
+    default:
+        return nice_values[p % std::size(nice_values)];
     }
 }
 
@@ -58,7 +71,8 @@ uint64_t size(const Context& c, unsigned code)
     const uint64_t v = number(w, code);
     if (c.layout.makes == obj_pool) {
         const uint64_t most = std::max(s.space(obj_pool).largest, w.page);
-        return code >> payload_bits < few_lines ? w.page * (1 + code % std::min<uint64_t>(8, most / w.page)) : clip(w, code, v, most, 1);
+        return code >> payload_bits < few_lines ? w.page * (1 + code % std::min<uint64_t>(8, most / w.page))
+                                                : clip(w, code, v, most, 1);
     }
     if (c.layout.makes == obj_block && c.used) // from a pool
         return code >> payload_bits == part ? c.used->length >> (code & 3) : clip(w, code, v, c.used->length, 1);
@@ -73,14 +87,27 @@ uint64_t place(const Context& c, unsigned code)
     const World& w = c.scope.world();
     uint64_t v = 0;
     switch (code >> payload_bits) {
-    case small: v = p; break;
-    case small_more: v = 4096 + p; break;
-    case near_page: v = last_bank + p; break;
-    case nice: v = last_bank + w.line * p; break;
-    case nice + 1: v = w.page * (p >> 4) + (p & 15) - 8; break;
-    default: v = w.line * p; break;
+    case small:
+        v = p;
+        break;
+    case small_more:
+        v = 4096 + p;
+        break;
+    case near_page:
+        v = last_bank + p;
+        break;
+    case nice:
+        v = last_bank + w.line * p;
+        break;
+    case nice + 1:
+        v = w.page * (p >> 4) + (p & 15) - 8;
+        break;
+    default:
+        v = w.line * p;
+        break;
     }
-    return c.scope.free_place(c.layout.makes, s.total ? v % s.total : 0, c.layout.size == Layout::absent ? 0 : c.step.arg[c.layout.size]);
+    return c.scope.free_place(c.layout.makes, s.total ? v % s.total : 0,
+                              c.layout.size == Layout::absent ? 0 : c.step.arg[c.layout.size]);
 }
 
 // Words by the lower four bits of the code: places in words(shape), the common ones more often.
@@ -94,14 +121,24 @@ uint64_t word(Shape shape, const World& w, unsigned code)
     const auto list = words(shape);
     size_t i = 0;
     switch (shape) {
-    case Shape::dir: i = (code & 0xff) == 0xff ? 3 : even_thirds[code & 15]; break; // `none` is always a mistake: rare
-    case Shape::sync_dir: i = sync_words[code & 15]; break;
-    case Shape::attrs: i = rare_one[code & 15]; break;
-    case Shape::cache_op: i = even_thirds[code & 15]; break;
+    case Shape::dir:
+        i = (code & 0xff) == 0xff ? 3 : even_thirds[code & 15];
+        break; // `none` is always a mistake: rare
+    case Shape::sync_dir:
+        i = sync_words[code & 15];
+        break;
+    case Shape::attrs:
+        i = rare_one[code & 15];
+        break;
+    case Shape::cache_op:
+        i = even_thirds[code & 15];
+        break;
     case Shape::lie: // one in 16, and only where mistakes are wanted
         i = w.mode == Mode::conforming || (code & 15) != 15 ? 0 : 1 + (code >> 4) % (list.size() - 1);
         break;
-    default: i = halves[code & 15]; break;
+    default:
+        i = halves[code & 15];
+        break;
     }
     return list[std::min(i, list.size() - 1)].value;
 }
@@ -112,14 +149,22 @@ uint64_t limit(const World& w, unsigned code)
         return 0;
     const uint64_t first = w.banks[0].phys + w.devices[0].offset, end = first + w.banks[0].size - 1;
     switch (code >> 3 & 7) {
-    case 0: return 0xffffffff;
-    case 1: return end;
-    case 2: return first + w.banks[0].size / 2 - 1;
-    case 3: return first + w.banks[0].size / 4 - 1;
-    case 4: return w.banks[w.n_banks - 1u].phys + w.devices[0].offset + w.banks[w.n_banks - 1u].size - 1;
-    case 5: return first + w.page - 1;
-    case 6: return first + w.page;
-    default: return 0xffffff;
+    case 0:
+        return 0xffffffff;
+    case 1:
+        return end;
+    case 2:
+        return first + w.banks[0].size / 2 - 1;
+    case 3:
+        return first + w.banks[0].size / 4 - 1;
+    case 4:
+        return w.banks[w.n_banks - 1u].phys + w.devices[0].offset + w.banks[w.n_banks - 1u].size - 1;
+    case 5:
+        return first + w.page - 1;
+    case 6:
+        return first + w.page;
+    default:
+        return 0xffffff;
     }
 }
 
@@ -130,35 +175,57 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
     const World& w = c.scope.world();
     const Shape shape = c.layout.shapes[field];
     switch (shape) {
-    case Shape::def: case Shape::use: return 0; // names have a byte of their own
-    case Shape::device: return code % w.n_devices;
-    case Shape::size: return size(c, code);
-    case Shape::place: return place(c, code);
-    case Shape::off: return clip(w, code, number(w, code), c.used ? c.used->length : all_ones, 0);
+    case Shape::def:
+    case Shape::use:
+        return 0; // names have a byte of their own
+    case Shape::device:
+        return code % w.n_devices;
+    case Shape::size:
+        return size(c, code);
+    case Shape::place:
+        return place(c, code);
+    case Shape::off:
+        return clip(w, code, number(w, code), c.used ? c.used->length : all_ones, 0);
     case Shape::len: {
-        const uint64_t off = c.layout.off == Layout::absent ? 0 : c.step.arg[c.layout.off], length = c.used ? c.used->length : all_ones;
+        const uint64_t off = c.layout.off == Layout::absent ? 0 : c.step.arg[c.layout.off],
+                       length = c.used ? c.used->length : all_ones;
         return clip(w, code, number(w, code), off <= length ? length - off : 0, 1);
     }
-    case Shape::used: return code < 0x8000 ? all_ones : clip(w, code, number(w, code & 0x7fff), c.used ? c.used->length : all_ones, 0);
-    case Shape::align: return code & 3 ? 0 : uint64_t{1} << (code >> 2) % 17;
-    case Shape::limit: return limit(w, code);
-    case Shape::seed: return code & 0xff;
+    case Shape::used:
+        return code < 0x8000 ? all_ones
+                             : clip(w, code, number(w, code & 0x7fff), c.used ? c.used->length : all_ones, 0);
+    case Shape::align:
+        return code & 3 ? 0 : uint64_t{1} << (code >> 2) % 17;
+    case Shape::limit:
+        return limit(w, code);
+    case Shape::seed:
+        return code & 0xff;
     case Shape::pages: {
         const uint64_t all = c.used ? c.used->length / w.page + (c.used->length % w.page != 0) : 1;
-        return (code & 3) < 2 ? 1 : (code & 3) == 2 ? all : 1 + (code >> 2) % (w.mode == Mode::hostile ? 8 : std::max<uint64_t>(all, 1));
+        return (code & 3) < 2    ? 1
+               : (code & 3) == 2 ? all
+                                 : 1 + (code >> 2) % (w.mode == Mode::hostile ? 8 : std::max<uint64_t>(all, 1));
     }
     case Shape::nth: { // a page offset lies inside the window hardly ever; callbacks have small numbers
         const unsigned zeros = c.layout.pages == Layout::absent ? 8 : 14;
         return (code & 15) < zeros ? 0 : (code & 15) - zeros + 1;
     }
-    case Shape::dir: case Shape::sync_dir: case Shape::attrs: case Shape::flag: case Shape::lie: case Shape::cache_op: return word(shape, w, code);
+    case Shape::dir:
+    case Shape::sync_dir:
+    case Shape::attrs:
+    case Shape::flag:
+    case Shape::lie:
+    case Shape::cache_op:
+        return word(shape, w, code);
     }
     return 0;
 }
 
 uint16_t code_of(const Context& c, size_t field, uint64_t v)
 {
-    const auto fits = [&](uint64_t code) { return code < code_literal && value_of(c, field, static_cast<uint16_t>(code)) == v; };
+    const auto fits = [&](uint64_t code) {
+        return code < code_literal && value_of(c, field, static_cast<uint16_t>(code)) == v;
+    };
     const World& w = c.scope.world();
     uint64_t tries[32];
     unsigned n = 0;
@@ -193,7 +260,10 @@ uint16_t code_of(const Context& c, size_t field, uint64_t v)
         }
         numbers(0);
         break;
-    case Shape::off: case Shape::len: numbers(0); break;
+    case Shape::off:
+    case Shape::len:
+        numbers(0);
+        break;
     case Shape::used:
         tries[n++] = 0;
         numbers(0x8000);
@@ -213,7 +283,9 @@ uint16_t code_of(const Context& c, size_t field, uint64_t v)
             tries[n++] = uint64_t{nice + 1} << payload_bits | k << 4 | d;
         break;
     }
-    case Shape::seed: tries[n++] = v & 0xff; break;
+    case Shape::seed:
+        tries[n++] = v & 0xff;
+        break;
     default: // a handful of values: their codes repeat with a short period
         for (unsigned code = 0; code < 256; code++)
             if (fits(code))

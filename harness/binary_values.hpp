@@ -1,5 +1,6 @@
-// What the 16-bit value codes of the binary form mean, by shape of the argument. The distribution over random codes is what
-// a fuzzer sees first, so it prefers small and nice values; whatever no code says goes into a literal (code_literal).
+// What the 16-bit value codes of the binary form mean, by shape of the argument. The distribution over random codes is
+// what a fuzzer sees first, so it prefers small and nice values; whatever no code says goes into a literal
+// (code_literal).
 #pragma once
 #include "harness/scope.hpp"
 

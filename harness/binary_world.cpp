@@ -8,12 +8,24 @@ constexpr uint8_t version = 1, literal_world = 'L';
 constexpr unsigned max_coded_banks = 2, max_coded_devices = 3;
 
 // Bytes of the header.
-enum At : unsigned { at_format, at_mode, at_expect, at_page, at_banks, at_phys, at_coherent, at_devices }; // three devices
+enum At : unsigned {
+    at_format,
+    at_mode,
+    at_expect,
+    at_page,
+    at_banks,
+    at_phys,
+    at_coherent,
+    at_devices
+}; // three devices
 enum LiteralAt : unsigned { at_n_banks = 3, at_n_devices = 4, at_line = 6, at_literal_page = 8 };
 
 constexpr uint64_t four_gib = uint64_t{1} << 32;
 
-uint64_t page_of(unsigned n) { return n < 12 ? 4096 : n < 14 ? 16384 : 65536; }
+uint64_t page_of(unsigned n)
+{
+    return n < 12 ? 4096 : n < 14 ? 16384 : 65536;
+}
 uint64_t line_of(unsigned n)
 {
     constexpr uint64_t rest[] = {16, 32, 128, 128, 256, 256};
@@ -24,8 +36,22 @@ uint64_t line_of(unsigned n)
 void sizes_of(unsigned n, World& w)
 {
     const uint64_t most = w.page == 4096 ? 64 : 16;
-    const uint64_t table[16][2] = {{most, 0}, {most / 2, 0}, {most / 4, 0}, {8, 0}, {4, 0}, {5, 0}, {most - 1, 0}, {7, 0},
-                                   {most / 2, most / 2}, {4, most - 4}, {most - 4, 4}, {most / 4, most / 4}, {5, 7}, {most, 0}, {most / 2, 0}, {most / 2, most / 2}};
+    const uint64_t table[16][2] = {{most, 0},
+                                   {most / 2, 0},
+                                   {most / 4, 0},
+                                   {8, 0},
+                                   {4, 0},
+                                   {5, 0},
+                                   {most - 1, 0},
+                                   {7, 0},
+                                   {most / 2, most / 2},
+                                   {4, most - 4},
+                                   {most - 4, 4},
+                                   {most / 4, most / 4},
+                                   {5, 7},
+                                   {most, 0},
+                                   {most / 2, 0},
+                                   {most / 2, most / 2}};
     w.n_banks = table[n][1] ? 2 : 1;
     for (unsigned b = 0; b < w.n_banks; b++)
         w.banks[b].size = table[n][b] * w.page;
@@ -43,7 +69,9 @@ uint64_t phys_of(unsigned n, unsigned bank, const World& w)
 {
     const uint64_t size = w.banks[bank].size, ordinary = 0x80000000;
     if (bank == 0) {
-        const uint64_t table[] = {0, 0x1000000, four_gib - size, four_gib - size / 2 / w.page * w.page, four_gib, 0x880000000, 0x40000000, 0 - 2 * size, w.page};
+        const uint64_t table[] = {0,        0x1000000,   four_gib - size, four_gib - size / 2 / w.page * w.page,
+                                  four_gib, 0x880000000, 0x40000000,      0 - 2 * size,
+                                  w.page};
         return n < 7 ? ordinary : table[n - 7];
     }
     const uint64_t after = w.banks[0].phys + w.banks[0].size;
@@ -77,7 +105,8 @@ uint64_t limit_of(unsigned n, const World& w, uint64_t offset)
     const uint64_t first = w.banks[0].phys + offset, size = w.banks[0].size;
     const BankSpec& last_bank = w.banks[w.n_banks - 1u];
     const uint64_t arena = divide(w, 0).arena, last = last_bank.phys + offset + last_bank.size - 1;
-    const uint64_t table[] = {first + size - 1, last, first + arena / 2 - 1, first + arena - 1, last - w.page, 0xffffff, first + size - size / 8 - 1};
+    const uint64_t table[] = {first + size - 1, last,     first + arena / 2 - 1,      first + arena - 1,
+                              last - w.page,    0xffffff, first + size - size / 8 - 1};
     const uint64_t limit = n < 4 ? all_ones : n < 9 ? 0xffffffff : table[n - 9];
     for (unsigned b = 0; b < w.n_banks; b++)
         if (w.banks[b].phys + offset + (w.page - 1) <= limit)
@@ -85,7 +114,10 @@ uint64_t limit_of(unsigned n, const World& w, uint64_t offset)
     return all_ones; // it would reach nothing: a waste of a case
 }
 
-unsigned devices_of(unsigned n) { return n < 8 ? 1 : n < 12 ? 2 : 3; }
+unsigned devices_of(unsigned n)
+{
+    return n < 8 ? 1 : n < 12 ? 2 : 3;
+}
 
 bool read_literal(std::span<const uint8_t> bytes, World& w)
 {
@@ -112,7 +144,9 @@ size_t read_header(std::span<const uint8_t> bytes, World& world, Expect& expect)
     for (size_t i = 0; i < h.size() && i < bytes.size(); i++)
         h[i] = bytes[i];
     const unsigned e = h[at_expect];
-    expect = e == 1 ? Expect{Expect::clean, RuleId::none} : e > 1 && e - 1 < rule_count ? Expect{Expect::violation, static_cast<RuleId>(e - 1)} : Expect{};
+    expect = e == 1                        ? Expect{Expect::clean, RuleId::none}
+             : e > 1 && e - 1 < rule_count ? Expect{Expect::violation, static_cast<RuleId>(e - 1)}
+                                           : Expect{};
 
     const Mode mode = h[at_mode] & 1 ? Mode::conforming : Mode::hostile;
     world = World{};
@@ -145,7 +179,9 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
         out[i] = 0;
     out[at_format] = version;
     out[at_mode] = w.mode == Mode::conforming;
-    out[at_expect] = static_cast<uint8_t>(expect.kind == Expect::clean ? 1 : expect.kind == Expect::violation ? 1 + static_cast<unsigned>(expect.rule) : 0);
+    out[at_expect] = static_cast<uint8_t>(expect.kind == Expect::clean       ? 1
+                                          : expect.kind == Expect::violation ? 1 + static_cast<unsigned>(expect.rule)
+                                                                             : 0);
 
     // By trying: the first half byte that gives the value. What none gives is noticed by reading the header back.
     const auto find = [](auto gives) {
@@ -156,12 +192,14 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
     };
     const auto pair = [](unsigned low, unsigned high) { return static_cast<uint8_t>(low | high << 4); };
     if (w.n_banks <= max_coded_banks && w.n_devices <= max_coded_devices) {
-        out[at_page] = pair(find([&](unsigned n) { return page_of(n) == w.page; }), find([&](unsigned n) { return line_of(n) == w.line; }));
+        out[at_page] = pair(find([&](unsigned n) { return page_of(n) == w.page; }),
+                            find([&](unsigned n) { return line_of(n) == w.line; }));
         out[at_banks] = pair(find([&](unsigned n) {
                                  World t = w;
                                  t.banks = {};
                                  sizes_of(n, t);
-                                 return t.n_banks == w.n_banks && t.banks[0].size == w.banks[0].size && t.banks[1].size == w.banks[1].size;
+                                 return t.n_banks == w.n_banks && t.banks[0].size == w.banks[0].size &&
+                                        t.banks[1].size == w.banks[1].size;
                              }),
                              find([&](unsigned n) { return devices_of(n) == w.n_devices; }));
         out[at_phys] = pair(find([&](unsigned n) { return phys_of(n, 0, w) == w.banks[0].phys; }),

@@ -1,5 +1,6 @@
-// The header of the binary form: world, mode and expectation. A header byte of 'L' says that the world follows in full in
-// cells of its own; else a few half bytes choose it from small tables, and choices that do not go together are repaired.
+// The header of the binary form: world, mode and expectation. A header byte of 'L' says that the world follows in full
+// in cells of its own; else a few half bytes choose it from small tables, and choices that do not go together are
+// repaired.
 #pragma once
 #include "harness/case.hpp"
 #include <span>

@@ -17,7 +17,8 @@ void Campaign::step()
     const BugKey key = key_of(case_, r);
     if (std::any_of(findings_.begin(), findings_.end(), [&](const Finding& f) { return f.key == key; }))
         return;
-    const Minimised small = minimise(case_, [&](const Case& c) { return key_of(c, execute(c, provider_, session_)) == key; });
+    const Minimised small =
+        minimise(case_, [&](const Case& c) { return key_of(c, execute(c, provider_, session_)) == key; });
     findings_.push_back({small.value, key, seed, small.one_minimal});
     findings_.back().value.expect = {Expect::violation, key.rule};
 }

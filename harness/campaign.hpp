@@ -18,10 +18,13 @@ struct Finding {
 
 class Campaign {
   public:
-    Campaign(const dmaudit_provider& provider, const Profile& profile, uint64_t first_seed) : provider_(provider), profile_(profile), seed_(first_seed) {}
+    Campaign(const dmaudit_provider& provider, const Profile& profile, uint64_t first_seed)
+        : provider_(provider), profile_(profile), seed_(first_seed)
+    {
+    }
 
-    // Runs one case; a violation that was not seen before becomes a finding. In hostile profiles violations by the client
-    // are what is looked for, and only the others are findings.
+    // Runs one case; a violation that was not seen before becomes a finding. In hostile profiles violations by the
+    // client are what is looked for, and only the others are findings.
     void step();
 
     const Tally& tally() const { return tally_; }

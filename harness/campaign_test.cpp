@@ -11,7 +11,10 @@
 namespace dmaudit {
 namespace {
 
-const Profile& profile(std::string_view name) { return *profile_named(name); }
+const Profile& profile(std::string_view name)
+{
+    return *profile_named(name);
+}
 
 // A provider with two bugs: it writes behind mappings, and says that a second free is fine.
 struct Broken {
@@ -20,7 +23,9 @@ struct Broken {
     dmaudit_provider provider = builtin_provider();
     Broken()
     {
-        streaming.sync = [](void*, const dmaudit_mapping*, uint64_t, uint64_t, uint32_t, uint32_t) -> int { return DMAUDIT_OK; };
+        streaming.sync = [](void*, const dmaudit_mapping*, uint64_t, uint64_t, uint32_t, uint32_t) -> int {
+            return DMAUDIT_OK;
+        };
         coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int {
             const int rc = builtin_provider().coherent->alloc(ctx, r, out);
             if (rc == DMAUDIT_OK)

@@ -41,6 +41,9 @@ void Contents::fill(Range r, uint64_t seed, const uint8_t* cpu_view, const uint8
     std::memcpy(bytes_.get() + r.at, to, r.len);
 }
 
-void Contents::set(Range r, uint8_t value) { std::memset(bytes_.get() + r.at, value, r.len); }
+void Contents::set(Range r, uint8_t value)
+{
+    std::memset(bytes_.get() + r.at, value, r.len);
+}
 
 } // namespace dmaudit

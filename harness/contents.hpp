@@ -1,5 +1,5 @@
-// What every byte of a client must hold: the value that its last rightful writer gave it, be it the CPU or a device. The
-// protocol says who may see it when; this says what must be seen.
+// What every byte of a client must hold: the value that its last rightful writer gave it, be it the CPU or a device.
+// The protocol says who may see it when; this says what must be seen.
 #pragma once
 #include "machine/machine.hpp"
 #include "shadow/range.hpp"

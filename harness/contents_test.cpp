@@ -9,7 +9,8 @@
 namespace dmaudit {
 namespace {
 
-std::vector<uint8_t> filled(Contents& c, uint64_t seed, const std::vector<uint8_t>& cpu, const std::vector<uint8_t>& device, uint64_t at = 0)
+std::vector<uint8_t> filled(Contents& c, uint64_t seed, const std::vector<uint8_t>& cpu,
+                            const std::vector<uint8_t>& device, uint64_t at = 0)
 {
     std::vector<uint8_t> to(cpu.size() + 1, 0xee);
     c.fill({at, cpu.size()}, seed, cpu.data(), device.data(), to.data());
@@ -24,7 +25,8 @@ TEST(Contents, a_fill_differs_from_both_old_values_whatever_they_are)
     for (const size_t n : {1u, 16u})
         for (unsigned cpu = 0; cpu < 256; cpu++)
             for (unsigned device = 0; device < 256; device++) {
-                const std::vector<uint8_t> old_cpu(n, static_cast<uint8_t>(cpu)), old_device(n, static_cast<uint8_t>(device));
+                const std::vector<uint8_t> old_cpu(n, static_cast<uint8_t>(cpu)),
+                    old_device(n, static_cast<uint8_t>(device));
                 const auto v = filled(c, cpu ^ device * 7, old_cpu, old_device);
                 for (size_t i = 0; i < n; i++)
                     ASSERT_TRUE(v[i] != cpu && v[i] != device) << n << ' ' << i << ' ' << cpu << ' ' << device;
@@ -95,7 +97,9 @@ TEST(Contents, neighbouring_bytes_differ_so_that_a_shift_shows)
     for (uint64_t seed = 0; seed < 200; seed++) {
         const auto v = filled(c, seed, old, old);
         for (const size_t by : {1u, 2u, 4u, 8u, 16u})
-            ASSERT_FALSE(std::equal(v.begin(), v.end() - static_cast<std::ptrdiff_t>(by), v.begin() + static_cast<std::ptrdiff_t>(by))) << seed << ' ' << by;
+            ASSERT_FALSE(std::equal(v.begin(), v.end() - static_cast<std::ptrdiff_t>(by),
+                                    v.begin() + static_cast<std::ptrdiff_t>(by)))
+                << seed << ' ' << by;
     }
 }
 

@@ -9,8 +9,14 @@ namespace dmaudit {
 namespace {
 
 // Arguments are any integers; what does not fit stays out of range.
-uint32_t narrow(uint64_t v) { return static_cast<uint32_t>(std::min<uint64_t>(v, UINT32_MAX)); }
-uint32_t attrs_of(uint64_t word) { return word ? DMAUDIT_ATTR_SKIP_CPU_SYNC : 0u; }
+uint32_t narrow(uint64_t v)
+{
+    return static_cast<uint32_t>(std::min<uint64_t>(v, UINT32_MAX));
+}
+uint32_t attrs_of(uint64_t word)
+{
+    return word ? DMAUDIT_ATTR_SKIP_CPU_SYNC : 0u;
+}
 
 // One case while it runs. Names lead to what the auditor handed out; what was never made has tag 0.
 class Run {
@@ -36,11 +42,16 @@ class Run {
     {
         const unsigned n = name_number(name);
         switch (name_kind(name)) {
-        case obj_buffer: return buffers_[n];
-        case obj_mapping: return static_cast<Tag>(mappings_[n].cookie[0]);
-        case obj_block: return static_cast<Tag>(blocks_[n].cookie[0]);
-        case obj_pool: return pools_[n];
-        default: return windows_[n];
+        case obj_buffer:
+            return buffers_[n];
+        case obj_mapping:
+            return static_cast<Tag>(mappings_[n].cookie[0]);
+        case obj_block:
+            return static_cast<Tag>(blocks_[n].cookie[0]);
+        case obj_pool:
+            return pools_[n];
+        default:
+            return windows_[n];
         }
     }
     uint8_t* client(Range r) const { return machine_.client() + r.at; }
@@ -77,8 +88,14 @@ class Run {
     Skip perform(const ops::FreeCoherent&);
     Skip perform(const ops::MapSingle&);
     Skip perform(const ops::UnmapSingle&);
-    Skip perform(const ops::SyncForCpu& o) { return sync(o.mapping.v, o.off.v, o.len.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU); }
-    Skip perform(const ops::SyncForDevice& o) { return sync(o.mapping.v, o.off.v, o.len.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE); }
+    Skip perform(const ops::SyncForCpu& o)
+    {
+        return sync(o.mapping.v, o.off.v, o.len.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU);
+    }
+    Skip perform(const ops::SyncForDevice& o)
+    {
+        return sync(o.mapping.v, o.off.v, o.len.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE);
+    }
     Skip perform(const ops::CacheMaintenance&);
     Skip perform(const ops::DeclarePool&);
     Skip perform(const ops::AllocFromPool&);
@@ -86,8 +103,14 @@ class Run {
     Skip perform(const ops::MmapFromPool&);
     Skip perform(const ops::Munmap&);
     Skip perform(const ops::ReleasePool&);
-    Skip perform(const ops::Evict& o) { return adversary(Machine::Act::evict, o.object.v, o.off.v, o.len.v, o.callback.v); }
-    Skip perform(const ops::Prefetch& o) { return adversary(Machine::Act::prefetch, o.object.v, o.off.v, o.len.v, o.callback.v); }
+    Skip perform(const ops::Evict& o)
+    {
+        return adversary(Machine::Act::evict, o.object.v, o.off.v, o.len.v, o.callback.v);
+    }
+    Skip perform(const ops::Prefetch& o)
+    {
+        return adversary(Machine::Act::prefetch, o.object.v, o.off.v, o.len.v, o.callback.v);
+    }
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -117,9 +140,18 @@ void Run::expect_contents(Range r, bool bounced, bool handed_over)
     const auto wrong = session_.first_wrong(r);
     if (!wrong)
         return;
-    const RuleId rule = !handed_over ? RuleId::corrupts_neighbour : bounced ? RuleId::stale_bounce : RuleId::missing_invalidate;
-    session_.fail({rule, 0, {*wrong, 1}, 0, handed_over ? "the CPU does not see what was written last" : "a byte that nobody may have touched has changed",
-                   *session_.contents().at(*wrong), machine_.door()[*wrong], true});
+    const RuleId rule = !handed_over ? RuleId::corrupts_neighbour
+                        : bounced    ? RuleId::stale_bounce
+                                     : RuleId::missing_invalidate;
+    session_.fail(
+        {rule,
+         0,
+         {*wrong, 1},
+         0,
+         handed_over ? "the CPU does not see what was written last" : "a byte that nobody may have touched has changed",
+         *session_.contents().at(*wrong),
+         machine_.door()[*wrong],
+         true});
 }
 
 void Run::check_device_read(Range original, Range target, uint32_t device, bool bounced)
@@ -133,8 +165,16 @@ void Run::check_device_read(Range original, Range target, uint32_t device, bool 
             while (scratch_[i] == must[i])
                 i++;
             const bool written_back = machine_.door()[target.at + done + i] != must[i];
-            session_.fail({!written_back ? RuleId::missing_clean : bounced ? RuleId::stale_bounce : RuleId::corrupts_neighbour, 0, {original.at + done + i, 1}, 0,
-                           "the device does not read what was handed over", must[i], scratch_[i], true});
+            session_.fail({!written_back ? RuleId::missing_clean
+                           : bounced     ? RuleId::stale_bounce
+                                         : RuleId::corrupts_neighbour,
+                           0,
+                           {original.at + done + i, 1},
+                           0,
+                           "the device does not read what was handed over",
+                           must[i],
+                           scratch_[i],
+                           true});
             return;
         }
         done += n;
@@ -235,15 +275,22 @@ Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t li
     const uint8_t* device_view = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
     for (uint64_t done = 0; done < len;) {
         const uint64_t n = std::min<uint64_t>(len - done, scratch_.size());
-        session_.contents().fill({original.at + done, n}, seed + done, machine_.door() + *at + done, device_view + *at + done, scratch_.data());
+        session_.contents().fill({original.at + done, n}, seed + done, machine_.door() + *at + done,
+                                 device_view + *at + done, scratch_.data());
         machine_.device_write(device, *at + done, n, scratch_.data());
         done += n;
     }
     return Skip::executed;
 }
 
-Skip Run::perform(const ops::DeviceRead& o) { return device_access(o.object.v, o.off.v, o.len.v, o.lie.v, false, 0); }
-Skip Run::perform(const ops::DeviceWrite& o) { return device_access(o.object.v, o.off.v, o.len.v, o.lie.v, true, o.seed.v); }
+Skip Run::perform(const ops::DeviceRead& o)
+{
+    return device_access(o.object.v, o.off.v, o.len.v, o.lie.v, false, 0);
+}
+Skip Run::perform(const ops::DeviceWrite& o)
+{
+    return device_access(o.object.v, o.off.v, o.len.v, o.lie.v, true, o.seed.v);
+}
 
 // ---- coherent ----
 
@@ -257,12 +304,23 @@ dmaudit_block Run::lied_block(uint64_t name, uint64_t lie) const
         b = blocks_[name_number(name)];
     const uint64_t page = case_.world.page;
     switch (lie) {
-    case lie_size_less: b.size = b.size > page ? b.size / 2 : b.size - 1; break;
-    case lie_size_more: b.size = b.size + (b.size + page - 1) / page * page; break;
-    case lie_interior: b.cpu = static_cast<uint8_t*>(b.cpu) + case_.world.line, b.bus += case_.world.line; break;
-    case lie_foreign: b.cpu = machine_.client() + (machine_.ram_size() - page), b.bus ^= page; break;
-    case lie_other_device: b.device = other_device(b.device); break;
-    default: break;
+    case lie_size_less:
+        b.size = b.size > page ? b.size / 2 : b.size - 1;
+        break;
+    case lie_size_more:
+        b.size = b.size + (b.size + page - 1) / page * page;
+        break;
+    case lie_interior:
+        b.cpu = static_cast<uint8_t*>(b.cpu) + case_.world.line, b.bus += case_.world.line;
+        break;
+    case lie_foreign:
+        b.cpu = machine_.client() + (machine_.ram_size() - page), b.bus ^= page;
+        break;
+    case lie_other_device:
+        b.device = other_device(b.device);
+        break;
+    default:
+        break;
     }
     return b;
 }
@@ -273,12 +331,16 @@ Skip Run::perform(const ops::AllocCoherent& o)
         return Skip::impossible;
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
-    dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, o.align.v, o.limit.v, 0, o.zero.v ? DMAUDIT_ZERO : 0u, 0};
+    dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, o.align.v, o.limit.v, 0, o.zero.v ? DMAUDIT_ZERO : 0u,
+                        0};
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
     if (rc != DMAUDIT_OK || failed())
-        return rc == DMAUDIT_ENOMEM && !failed() ? check_exhaustion(session_, auditor_.pool_of(req.device), o.align.v > case_.world.page || o.limit.v ? 0 : o.size.v), Skip::executed : done(rc);
+        return rc == DMAUDIT_ENOMEM && !failed()
+               ? check_exhaustion(session_, auditor_.pool_of(req.device),
+                                  o.align.v > case_.world.page || o.limit.v ? 0 : o.size.v),
+               Skip::executed : done(rc);
     const Tag pool = auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool;
     new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING) && (pool || o.zero.v));
     first_.coherent(req, pool, auditor_);
@@ -294,12 +356,15 @@ Skip Run::perform(const ops::FreeCoherent& o)
     if (o.lie.v == lie_other_kind) // the handle goes to dma_unmap_single
         return done(call([&] {
             const dmaudit_block& b = blocks_[name_number(o.block.v)];
-            return auditor_.unmap_single({sizeof(dmaudit_mapping), b.device, b.cpu, b.bus, b.size, DMAUDIT_BIDIRECTIONAL, 0, {b.cookie[0], 0}}, every_byte, 0);
+            return auditor_.unmap_single(
+                {sizeof(dmaudit_mapping), b.device, b.cpu, b.bus, b.size, DMAUDIT_BIDIRECTIONAL, 0, {b.cookie[0], 0}},
+                every_byte, 0);
         }));
     const Tag t = tag(o.block.v);
     if (auditor_.alive(t))
         expect_contents(auditor_.bytes_of(t), false, false);
-    return failed() ? Skip::executed : done(call([&] { return auditor_.free_coherent(lied_block(o.block.v, o.lie.v)); }));
+    return failed() ? Skip::executed
+                    : done(call([&] { return auditor_.free_coherent(lied_block(o.block.v, o.lie.v)); }));
 }
 
 // ---- streaming ----
@@ -313,17 +378,31 @@ dmaudit_mapping Run::lied_mapping(uint64_t name, uint64_t lie) const
     } else
         m = mappings_[name_number(name)];
     switch (lie) {
-    case lie_size_less: m.size--; break;
-    case lie_size_more: m.size++; break;
-    case lie_interior: m.bus += 4; break;
-    case lie_foreign: m.bus ^= case_.world.page; break;
-    case lie_other_device: m.device = other_device(m.device); break;
-    default: break;
+    case lie_size_less:
+        m.size--;
+        break;
+    case lie_size_more:
+        m.size++;
+        break;
+    case lie_interior:
+        m.bus += 4;
+        break;
+    case lie_foreign:
+        m.bus ^= case_.world.page;
+        break;
+    case lie_other_device:
+        m.device = other_device(m.device);
+        break;
+    default:
+        break;
     }
     return m;
 }
 
-uint32_t another_direction(uint64_t d) { return d == DMAUDIT_TO_DEVICE ? DMAUDIT_FROM_DEVICE : DMAUDIT_TO_DEVICE; }
+uint32_t another_direction(uint64_t d)
+{
+    return d == DMAUDIT_TO_DEVICE ? DMAUDIT_FROM_DEVICE : DMAUDIT_TO_DEVICE;
+}
 
 Skip Run::perform(const ops::MapSingle& o)
 {
@@ -401,8 +480,8 @@ Skip Run::sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint6
     return done(rc);
 }
 
-// Mapped bytes that were never written back, because a bounce buffer or a coherent device has them: what an invalidate does
-// to them differs between the copies, and no rule speaks of it.
+// Mapped bytes that were never written back, because a bounce buffer or a coherent device has them: what an invalidate
+// does to them differs between the copies, and no rule speaks of it.
 bool Run::loses_mapped_bytes(Range r, Range buffer) const
 {
     if (r.at + r.len < r.at || !buffer.contains(r) || r.empty())
@@ -410,7 +489,8 @@ bool Run::loses_mapped_bytes(Range r, Range buffer) const
     bool loses = false;
     const Range lines = r.lines(case_.world.line).intersect(buffer);
     auditor_.map().for_each_run(lines, [&](Range run, uint8_t s) {
-        const bool mapped = owner_of(s) == Owner::device || (owner_of(s) == Owner::cpu && direction_of(s) != Direction::none);
+        const bool mapped =
+            owner_of(s) == Owner::device || (owner_of(s) == Owner::cpu && direction_of(s) != Direction::none);
         for (uint64_t at = run.at; mapped && !loses && at < run.end(); at++)
             loses = machine_.cache().byte_dirty(at);
     });
@@ -426,7 +506,8 @@ Skip Run::perform(const ops::CacheMaintenance& o)
     const Tag t = tag(o.buffer.v);
     if (o.op.v < DMAUDIT_FLUSH || o.op.v > DMAUDIT_FLUSH_INVALIDATE)
         return Skip::impossible; // no such operation
-    if (o.op.v == DMAUDIT_INVALIDATE && loses_mapped_bytes({auditor_.bytes_of(t).at + o.off.v, o.len.v}, auditor_.bytes_of(t)))
+    if (o.op.v == DMAUDIT_INVALIDATE &&
+        loses_mapped_bytes({auditor_.bytes_of(t).at + o.off.v, o.len.v}, auditor_.bytes_of(t)))
         return Skip::impossible;
     const int rc = call([&] { return auditor_.cache(t, o.off.v, o.len.v, narrow(o.op.v)); });
     if (rc == DMAUDIT_OK && !failed())
@@ -441,7 +522,8 @@ Skip Run::perform(const ops::DeclarePool& o)
     if (!DMAUDIT_HAS(provider_.pool, declare))
         return Skip::impossible;
     const auto at = pool_offset(case_.world, o.at.v, o.size.v);
-    if (!at || o.dev.v >= case_.world.n_devices || auditor_.map().first_in({*at, o.size.v}, transition(Event::pool_declare).rule))
+    if (!at || o.dev.v >= case_.world.n_devices ||
+        auditor_.map().first_in({*at, o.size.v}, transition(Event::pool_declare).rule))
         return Skip::impossible;
     const auto& d = case_.world.devices[o.dev.v];
     if (o.size.v && machine_.phys_of(*at) + d.offset + (o.size.v - 1) > d.limit)
@@ -499,7 +581,8 @@ Skip Run::perform(const ops::MmapFromPool& o)
         return Skip::not_made;
     Tag t = 0;
     int ours = 0;
-    const int rc = call([&] { return auditor_.mmap_from_pool(lied_block(o.block.v, o.lie.v), o.pgoff.v, o.pages.v, &t, &ours); });
+    const int rc =
+        call([&] { return auditor_.mmap_from_pool(lied_block(o.block.v, o.lie.v), o.pgoff.v, o.pages.v, &t, &ours); });
     if (t) {
         windows_[name_number(o.out.v)] = t;
         make(o.out.v);
@@ -605,14 +688,16 @@ void Tally::add(const Tally& o)
         for (size_t i = 0; i < into.size(); i++)
             into[i] += from[i];
     };
-    cases += o.cases, steps += o.steps, executed += o.executed, not_made += o.not_made, illegal += o.illegal, impossible += o.impossible;
+    cases += o.cases, steps += o.steps, executed += o.executed, not_made += o.not_made, illegal += o.illegal,
+        impossible += o.impossible;
     sum(by_op, o.by_op);
     sum(skipped_by, o.skipped_by);
     evictions_inside += o.evictions_inside, faults += o.faults, failures += o.failures;
     marks.add(o.marks);
 }
 
-Result execute(const Case& c, const dmaudit_provider& provider, Session& session, Tally* tally, uint8_t* cells, Auditor::Trace* trace)
+Result execute(const Case& c, const dmaudit_provider& provider, Session& session, Tally* tally, uint8_t* cells,
+               Auditor::Trace* trace)
 {
     Tally unused;
     Tally& t = tally ? *tally : unused;
@@ -634,9 +719,15 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
             const Skip skip = run.step(c.steps[result.step]);
             t.steps++;
             switch (skip) {
-            case Skip::executed: t.executed++, t.by_op[c.steps[result.step].op]++; break;
-            case Skip::not_made: t.not_made++; break;
-            case Skip::impossible: t.impossible++; break;
+            case Skip::executed:
+                t.executed++, t.by_op[c.steps[result.step].op]++;
+                break;
+            case Skip::not_made:
+                t.not_made++;
+                break;
+            case Skip::impossible:
+                t.impossible++;
+                break;
             case Skip::illegal:
                 t.illegal++;
                 if (conforming && auditor.violation() && rule(auditor.violation()->rule).fault == Fault::client) {

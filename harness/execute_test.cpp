@@ -90,14 +90,18 @@ TEST(Skip, what_a_conforming_case_skips_a_hostile_one_reports)
 
 TEST(Skip, a_device_that_does_not_exist_is_a_hostile_client_s_mistake)
 {
-    EXPECT_EQ(run(small + "b0 = buffer size=64\nm0 = map_single b0 len=64 dir=to_device dev=3\n").found(), "wrong-device");
+    EXPECT_EQ(run(small + "b0 = buffer size=64\nm0 = map_single b0 len=64 dir=to_device dev=3\n").found(),
+              "wrong-device");
     EXPECT_EQ(run(small + "k0 = alloc_coherent size=64 dev=1\n").found(), "wrong-device");
 }
 
 TEST(Skip, a_facet_or_call_that_the_provider_lacks)
 {
-    const std::string uses_all = conforming + "b0 = buffer size=64\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=to_device\ndevice_read m0 len=64\n"
-                                              "p0 = declare_pool size=8K\nk0 = alloc_from_pool p0 size=100\nk1 = alloc_coherent size=100\ncache b0 len=64 op=flush\n";
+    const std::string uses_all =
+        conforming +
+        "b0 = buffer size=64\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=to_device\ndevice_read m0 len=64\n"
+        "p0 = declare_pool size=8K\nk0 = alloc_from_pool p0 size=100\nk1 = alloc_coherent size=100\ncache b0 len=64 "
+        "op=flush\n";
     Table t;
     EXPECT_EQ(run(uses_all, t.provider).tally.executed, 8u);
     t.provider.streaming = nullptr;
@@ -123,7 +127,8 @@ TEST(Result, as_expected)
     broken.violation = Violation{};
     broken.violation->rule = RuleId::overlap;
     closed.open_error = DMAUDIT_ENODEV;
-    const Expect nothing{}, is_clean{Expect::clean, RuleId::none}, overlap{Expect::violation, RuleId::overlap}, leak{Expect::violation, RuleId::leak};
+    const Expect nothing{}, is_clean{Expect::clean, RuleId::none}, overlap{Expect::violation, RuleId::overlap},
+        leak{Expect::violation, RuleId::leak};
     EXPECT_TRUE(clean.as_expected(nothing) && clean.as_expected(is_clean));
     EXPECT_FALSE(clean.as_expected(overlap));
     EXPECT_TRUE(broken.as_expected(overlap));
@@ -147,7 +152,9 @@ TEST(Execute, a_provider_that_does_not_open_is_not_run)
 TEST(Adversary, acts_at_the_named_platform_call_inside_the_next_call)
 {
     const auto fired = [](const std::string& line) {
-        return run(small + "b0 = buffer size=64\ncpu_write b0 len=64\n" + line + "m0 = map_single b0 len=64 dir=to_device\nunmap_single m0\n").tally.evictions_inside;
+        return run(small + "b0 = buffer size=64\ncpu_write b0 len=64\n" + line +
+                   "m0 = map_single b0 len=64 dir=to_device\nunmap_single m0\n")
+            .tally.evictions_inside;
     };
     EXPECT_EQ(fired(""), 0u);
     EXPECT_EQ(fired("evict b0 len=64 callback=1\n"), 1u);
@@ -162,12 +169,18 @@ TEST(Adversary, what_did_not_fire_is_disarmed)
     // The call that frees makes more platform calls than the map: an act left armed would fire there.
     uint64_t calls_in_map = 0;
     for (uint64_t n = 1; n < 50; n++)
-        if (run(small + "b0 = buffer size=64\nk0 = alloc_coherent size=64\nevict b0 len=64 callback=" + std::to_string(n) + "\nm0 = map_single b0 len=64 dir=to_device\n").tally.evictions_inside)
+        if (run(small + "b0 = buffer size=64\nk0 = alloc_coherent size=64\nevict b0 len=64 callback=" +
+                std::to_string(n) + "\nm0 = map_single b0 len=64 dir=to_device\n")
+                .tally.evictions_inside)
             calls_in_map = n;
     ASSERT_GT(calls_in_map, 0u);
     const auto n = std::to_string(calls_in_map + 1);
-    const std::string lines = small + "b0 = buffer size=64\nevict b0 len=64 callback=" + n + "\nm0 = map_single b0 len=64 dir=to_device\n";
-    EXPECT_EQ(run(lines + "unmap_single m0\nm1 = map_single b0 len=64 dir=bidirectional\nk0 = alloc_coherent size=8K zero=yes\nfree_coherent k0\n").tally.evictions_inside, 0u);
+    const std::string lines =
+        small + "b0 = buffer size=64\nevict b0 len=64 callback=" + n + "\nm0 = map_single b0 len=64 dir=to_device\n";
+    EXPECT_EQ(run(lines + "unmap_single m0\nm1 = map_single b0 len=64 dir=bidirectional\nk0 = alloc_coherent size=8K "
+                          "zero=yes\nfree_coherent k0\n")
+                  .tally.evictions_inside,
+              0u);
 }
 
 TEST(Adversary, more_acts_than_there_is_room_for_are_skipped)
@@ -182,7 +195,9 @@ TEST(Adversary, more_acts_than_there_is_room_for_are_skipped)
 
 TEST(Adversary, needs_a_living_object_and_a_range_inside_it)
 {
-    const Ran r = run(conforming + "b0 = buffer size=64\nevict b0 len=65\nevict b0 off=1 len=0xffffffffffffffff\nprefetch b0 off=64 len=0\nfree_buffer b0\nevict b0 len=1\n");
+    const Ran r =
+        run(conforming + "b0 = buffer size=64\nevict b0 len=65\nevict b0 off=1 len=0xffffffffffffffff\nprefetch b0 "
+                         "off=64 len=0\nfree_buffer b0\nevict b0 len=1\n");
     EXPECT_EQ(r.tally.impossible, 3u);
     EXPECT_EQ(r.tally.executed, 3u);
     EXPECT_EQ(r.found(), "clean");
@@ -190,19 +205,24 @@ TEST(Adversary, needs_a_living_object_and_a_range_inside_it)
 
 TEST(Faults, fire_in_the_next_call_and_a_provider_that_undoes_is_clean)
 {
-    const std::string text = conforming + "fail nth=1\nk0 = alloc_coherent size=8K\nk1 = alloc_coherent size=8K\ncpu_write k1 len=1\n";
+    const std::string text =
+        conforming + "fail nth=1\nk0 = alloc_coherent size=8K\nk1 = alloc_coherent size=8K\ncpu_write k1 len=1\n";
     const Ran r = run(text);
     EXPECT_EQ(r.found(), "clean");
     EXPECT_GT(r.tally.faults, 0u);
     EXPECT_EQ(r.tally.failures, 1u);
     EXPECT_EQ(r.tally.executed, 4u) << "the next one succeeds";
-    EXPECT_EQ(run(conforming + "fail nth=1\np0 = declare_pool size=8K\np1 = declare_pool size=8K\nk0 = alloc_from_pool p1 size=1\n").found(), "clean");
+    EXPECT_EQ(run(conforming +
+                  "fail nth=1\np0 = declare_pool size=8K\np1 = declare_pool size=8K\nk0 = alloc_from_pool p1 size=1\n")
+                  .found(),
+              "clean");
     EXPECT_EQ(run(conforming + "fail nth=1000\nk0 = alloc_coherent size=8K\n").tally.faults, 0u);
 }
 
 TEST(Faults, are_counted_in_the_call_in_which_they_fire)
 {
-    const Ran r = run(conforming + "fail nth=1\nk0 = alloc_coherent size=8K\nk1 = alloc_coherent size=8K\nfree_coherent k1\n");
+    const Ran r =
+        run(conforming + "fail nth=1\nk0 = alloc_coherent size=8K\nk1 = alloc_coherent size=8K\nfree_coherent k1\n");
     EXPECT_EQ(r.tally.faults, 1u);
 }
 
@@ -292,8 +312,10 @@ TEST(Locks, one_that_is_kept_or_given_back_twice_or_taken_twice_is_no_progress)
 
 TEST(Teardown, gives_back_whatever_the_case_left)
 {
-    const Ran r = run(small + "p0 = declare_pool size=8K\nk0 = alloc_from_pool p0 size=100\nw0 = mmap_from_pool k0 pages=1\nk1 = alloc_coherent size=100\n"
-                              "b0 = buffer size=64\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=64\n");
+    const Ran r = run(small + "p0 = declare_pool size=8K\nk0 = alloc_from_pool p0 size=100\nw0 = mmap_from_pool k0 "
+                              "pages=1\nk1 = alloc_coherent size=100\n"
+                              "b0 = buffer size=64\ncpu_write b0 len=64\nm0 = map_single b0 len=64 "
+                              "dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=64\n");
     EXPECT_EQ(r.found(), "clean") << "bytes that an unmap would discard are no mistake of a case that ended";
 }
 
@@ -301,7 +323,8 @@ TEST(Teardown, gives_back_whatever_the_case_left)
 
 TEST(Data, a_byte_behind_the_mapping_that_changes_is_corrupts_neighbour)
 {
-    const std::string text = small + "b0 = buffer size=256\ncpu_write b0 len=256\nm0 = map_single b0 off=64 len=64 dir=to_device\n";
+    const std::string text =
+        small + "b0 = buffer size=256\ncpu_write b0 len=256\nm0 = map_single b0 off=64 len=64 dir=to_device\n";
     EXPECT_EQ(run(text).found(), "clean");
     Table t;
     t.streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t d, dmaudit_mapping* m) -> int {
@@ -331,11 +354,15 @@ TEST(Data, changed_client_bytes_are_found_at_the_latest_when_the_case_ends)
 TEST(Data, a_device_s_bytes_that_the_cpu_does_not_get)
 {
     Table t;
-    t.streaming.sync = [](void*, const dmaudit_mapping*, uint64_t, uint64_t, uint32_t, uint32_t) -> int { return DMAUDIT_OK; };
-    const std::string text = "b0 = buffer size=64\nm0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nsync_single_for_cpu m0 len=64\n";
+    t.streaming.sync = [](void*, const dmaudit_mapping*, uint64_t, uint64_t, uint32_t, uint32_t) -> int {
+        return DMAUDIT_OK;
+    };
+    const std::string text = "b0 = buffer size=64\nm0 = map_single b0 len=64 dir=from_device\ndevice_write m0 "
+                             "len=64\nsync_single_for_cpu m0 len=64\n";
     EXPECT_EQ(run(small + text, t.provider).found(), "missing-invalidate");
     EXPECT_EQ(run("world banks=64K@0x80000000 limit=0x8000bfff\n" + text, t.provider).found(), "stale-bounce");
-    EXPECT_EQ(run("world banks=64K@0x80000000 coherent=yes\n" + text, t.provider).found(), "clean") << "nothing to do there";
+    EXPECT_EQ(run("world banks=64K@0x80000000 coherent=yes\n" + text, t.provider).found(), "clean")
+        << "nothing to do there";
     EXPECT_EQ(run(small + text).found(), "clean");
 }
 
@@ -366,7 +393,9 @@ TEST(Illegal, each_lie_is_named)
     EXPECT_EQ(run(block + "other-device\n").found(), "wrong-device");
     EXPECT_EQ(run(block + "other-kind\n").found(), "wrong-kind");
     EXPECT_EQ(run(block + "none\n").found(), "clean");
-    const std::string mapping = small + "device coherent=yes\nb0 = buffer size=64\nm0 = map_single b0 len=64 dir=to_device\nunmap_single m0 lie=";
+    const std::string mapping =
+        small +
+        "device coherent=yes\nb0 = buffer size=64\nm0 = map_single b0 len=64 dir=to_device\nunmap_single m0 lie=";
     EXPECT_EQ(run(mapping + "size-1\n").found(), "free-mismatch");
     EXPECT_EQ(run(mapping + "size+1\n").found(), "free-mismatch");
     EXPECT_EQ(run(mapping + "interior\n").found(), "free-mismatch");
@@ -390,63 +419,154 @@ void expect_verdicts(const std::string& world, const std::vector<Scenario>& all)
 TEST(Protocol, in_every_world)
 {
     const std::vector<Scenario> all{
-        {"TO; the CPU reads", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_read b0 len=64\n", "clean"},
-        {"TO; write; sync; device reads", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 len=64\nsync_single_for_device m0 len=64\ndevice_read m0 len=64\n", "clean"},
-        {"TO; write; device reads", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 len=64\ndevice_read m0 len=64\n", "dirty-device-read"},
-        {"TO; write; unmap; read", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 len=64\nunmap_single m0\ncpu_read b0 len=128\n", "clean"},
+        {"TO; the CPU reads", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_read b0 len=64\n",
+         "clean"},
+        {"TO; write; sync; device reads",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 len=64\nsync_single_for_device "
+         "m0 len=64\ndevice_read m0 len=64\n",
+         "clean"},
+        {"TO; write; device reads",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 len=64\ndevice_read m0 len=64\n",
+         "dirty-device-read"},
+        {"TO; write; unmap; read",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 len=64\nunmap_single "
+         "m0\ncpu_read b0 len=128\n",
+         "clean"},
         {"FROM; read", "m0 = map_single b0 len=64 dir=from_device\ncpu_read b0 len=1\n", "cpu-read-of-device-bytes"},
         {"FROM; write", "m0 = map_single b0 len=64 dir=from_device\ncpu_write b0 len=1\n", "cpu-write-of-device-bytes"},
-        {"BI; for_cpu; read; unmap", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_read b0 len=64\nunmap_single m0\n", "clean"},
-        {"BI; for_cpu; write; unmap", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=64\nunmap_single m0\n", "sync-discards-write"},
-        {"the same, unmap SKIP", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=64\nunmap_single m0 attrs=skip\ncpu_read b0 len=64\n", "clean"},
-        {"FROM; for_cpu; write; for_device; unmap; read", "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=64\nsync_single_for_device m0 len=64\nunmap_single m0\ncpu_read b0 len=1\n", "read-of-unwritten"},
-        {"BI; device writes; for_device", "m0 = map_single b0 len=64 dir=bidirectional\ndevice_write m0 len=64\nsync_single_for_device m0 len=64\n", "sync-discards-write"},
-        {"FROM; device writes; for_device; for_cpu; read", "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nsync_single_for_device m0 len=64\nsync_single_for_cpu m0 len=64\ncpu_read b0 len=64\n", "clean"},
-        {"FROM; device writes a part; the rest keeps its value", "cpu_write b0 len=128\nm9 = map_single b0 len=64 dir=to_device\nunmap_single m9\nm0 = map_single b0 len=64 dir=from_device\ndevice_write m0 off=3 len=10\nunmap_single m0\ncpu_read b0 len=128\n", "clean"},
-        {"partial sync", "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nsync_single_for_cpu m0 len=8\ncpu_read b0 len=8\ncpu_read b0 off=8 len=1\n", "cpu-read-of-device-bytes"},
-        {"sync without length", "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 off=64 len=0\n", "clean"},
-        {"sync beyond", "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 off=64 len=1\n", "sync-outside"},
-        {"sync that wraps", "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 off=1 len=0xffffffffffffffff\n", "bad-length"},
-        {"BI; for_cpu(to)", "m0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64 dir=to_device\n", "sync-without-effect"},
-        {"TO; for_cpu(from)", "m0 = map_single b0 len=64 dir=to_device\nsync_single_for_cpu m0 len=64 dir=from_device\n", "wrong-direction"},
-        {"TO twice, for_cpu of one, write", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\nm1 = map_single b0 len=64 dir=to_device\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=1\n", "cpu-write-of-device-bytes"},
-        {"TO over FROM", "m0 = map_single b0 len=64 dir=from_device\nm1 = map_single b0 off=63 len=1 dir=to_device\n", "overlapping-mapping"},
-        {"device reads TO without a value", "m0 = map_single b0 len=64 dir=to_device\ndevice_read m0 len=1\n", "uninitialised-to-device"},
-        {"device writes TO", "m0 = map_single b0 len=64 dir=to_device\ndevice_write m0 len=1\n", "device-wrong-direction"},
-        {"map SKIP of dirty bytes; device reads", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device attrs=skip\ndevice_read m0 len=1\n", "dirty-device-read"},
-        {"map SKIP of dirty bytes; sync; device reads", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device attrs=skip\nsync_single_for_device m0 len=64\ndevice_read m0 len=64\n", "clean"},
-        {"FROM; device writes; unmap SKIP; read", "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nunmap_single m0 attrs=skip\ncpu_read b0 len=1\n", "stale-cpu-read"},
-        {"FROM; device writes; unmap SKIP; write; read", "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nunmap_single m0 attrs=skip\ncpu_write b0 len=128\ncpu_read b0 len=128\n", "clean"},
-        {"used", "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=10\nunmap_single m0 used=10\ncpu_read b0 len=10\n", "clean"},
+        {"BI; for_cpu; read; unmap",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_read "
+         "b0 len=64\nunmap_single m0\n",
+         "clean"},
+        {"BI; for_cpu; write; unmap",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write "
+         "b0 len=64\nunmap_single m0\n",
+         "sync-discards-write"},
+        {"the same, unmap SKIP",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write "
+         "b0 len=64\nunmap_single m0 attrs=skip\ncpu_read b0 len=64\n",
+         "clean"},
+        {"FROM; for_cpu; write; for_device; unmap; read",
+         "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 len=64\ncpu_write b0 "
+         "len=64\nsync_single_for_device m0 len=64\nunmap_single m0\ncpu_read b0 len=1\n",
+         "read-of-unwritten"},
+        {"BI; device writes; for_device",
+         "m0 = map_single b0 len=64 dir=bidirectional\ndevice_write m0 len=64\nsync_single_for_device m0 len=64\n",
+         "sync-discards-write"},
+        {"FROM; device writes; for_device; for_cpu; read",
+         "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nsync_single_for_device m0 "
+         "len=64\nsync_single_for_cpu m0 len=64\ncpu_read b0 len=64\n",
+         "clean"},
+        {"FROM; device writes a part; the rest keeps its value",
+         "cpu_write b0 len=128\nm9 = map_single b0 len=64 dir=to_device\nunmap_single m9\nm0 = map_single b0 len=64 "
+         "dir=from_device\ndevice_write m0 off=3 len=10\nunmap_single m0\ncpu_read b0 len=128\n",
+         "clean"},
+        {"partial sync",
+         "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nsync_single_for_cpu m0 len=8\ncpu_read b0 "
+         "len=8\ncpu_read b0 off=8 len=1\n",
+         "cpu-read-of-device-bytes"},
+        {"sync without length", "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 off=64 len=0\n",
+         "clean"},
+        {"sync beyond", "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 off=64 len=1\n",
+         "sync-outside"},
+        {"sync that wraps",
+         "m0 = map_single b0 len=64 dir=from_device\nsync_single_for_cpu m0 off=1 len=0xffffffffffffffff\n",
+         "bad-length"},
+        {"BI; for_cpu(to)",
+         "m0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64 dir=to_device\n",
+         "sync-without-effect"},
+        {"TO; for_cpu(from)",
+         "m0 = map_single b0 len=64 dir=to_device\nsync_single_for_cpu m0 len=64 dir=from_device\n", "wrong-direction"},
+        {"TO twice, for_cpu of one, write",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\nm1 = map_single b0 len=64 "
+         "dir=to_device\nsync_single_for_cpu m0 len=64\ncpu_write b0 len=1\n",
+         "cpu-write-of-device-bytes"},
+        {"TO over FROM", "m0 = map_single b0 len=64 dir=from_device\nm1 = map_single b0 off=63 len=1 dir=to_device\n",
+         "overlapping-mapping"},
+        {"device reads TO without a value", "m0 = map_single b0 len=64 dir=to_device\ndevice_read m0 len=1\n",
+         "uninitialised-to-device"},
+        {"device writes TO", "m0 = map_single b0 len=64 dir=to_device\ndevice_write m0 len=1\n",
+         "device-wrong-direction"},
+        {"map SKIP of dirty bytes; device reads",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device attrs=skip\ndevice_read m0 len=1\n",
+         "dirty-device-read"},
+        {"map SKIP of dirty bytes; sync; device reads",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device attrs=skip\nsync_single_for_device m0 "
+         "len=64\ndevice_read m0 len=64\n",
+         "clean"},
+        {"FROM; device writes; unmap SKIP; read",
+         "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nunmap_single m0 attrs=skip\ncpu_read b0 "
+         "len=1\n",
+         "stale-cpu-read"},
+        {"FROM; device writes; unmap SKIP; write; read",
+         "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=64\nunmap_single m0 attrs=skip\ncpu_write b0 "
+         "len=128\ncpu_read b0 len=128\n",
+         "clean"},
+        {"used",
+         "m0 = map_single b0 len=64 dir=from_device\ndevice_write m0 len=10\nunmap_single m0 used=10\ncpu_read b0 "
+         "len=10\n",
+         "clean"},
         {"more used than mapped", "m0 = map_single b0 len=64 dir=from_device\nunmap_single m0 used=65\n", "bad-length"},
         {"no direction", "m0 = map_single b0 len=64 dir=none\n", "wrong-direction"},
         {"no bytes", "m0 = map_single b0 len=0 dir=to_device\nk0 = alloc_coherent size=0\n", "clean"},
         {"freed while mapped", "m0 = map_single b0 len=64 dir=to_device\nfree_buffer b0\n", "free-while-mapped"},
-        {"unmapped twice", "m0 = map_single b0 len=64 dir=to_device\nunmap_single m0\nunmap_single m0\n", "double-free"},
-        {"late write, not reused", "k0 = alloc_coherent size=100\nfree_coherent k0\ndevice_write k0 len=1\n", "use-after-free"},
-        {"late write, reused", "k0 = alloc_coherent size=100\nfree_coherent k0\nk1 = alloc_coherent size=100\ndevice_write k0 len=1\n", "wrong-identity"},
+        {"unmapped twice", "m0 = map_single b0 len=64 dir=to_device\nunmap_single m0\nunmap_single m0\n",
+         "double-free"},
+        {"late write, not reused", "k0 = alloc_coherent size=100\nfree_coherent k0\ndevice_write k0 len=1\n",
+         "use-after-free"},
+        {"late write, reused",
+         "k0 = alloc_coherent size=100\nfree_coherent k0\nk1 = alloc_coherent size=100\ndevice_write k0 len=1\n",
+         "wrong-identity"},
         {"sync of coherent memory", "k0 = alloc_coherent size=100\nsync_single_for_cpu k0 len=1\n", "wrong-kind"},
-        {"map of coherent memory", "k0 = alloc_coherent size=100 zero=yes\nm0 = map_single k0 len=1 dir=to_device\n", "wrong-kind"},
-        {"coherent: both use it without sync", "k0 = alloc_coherent size=100\ncpu_write k0 len=100\ndevice_read k0 len=100\ndevice_write k0 len=100\ncpu_read k0 len=100\n", "clean"},
-        {"the tail of a block", "p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=100\ncpu_read k0 off=100 len=1\n", "out-of-bounds"},
-        {"the tail of a block by window", "p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=100\nw0 = mmap_from_pool k0 pages=1\ncpu_read w0 off=100 len=1\n", "clean"},
-        {"a pool released with live blocks", "p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=100\nrelease_pool p0\n", "leak"},
-        {"handed to the CPU while shared, handed back alone", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\nm1 = map_single b0 len=64 dir=to_device\nsync_single_for_cpu m0 len=64\nunmap_single m1\nsync_single_for_device m0 len=64\ndevice_read m0 len=64\n", "clean"},
+        {"map of coherent memory", "k0 = alloc_coherent size=100 zero=yes\nm0 = map_single k0 len=1 dir=to_device\n",
+         "wrong-kind"},
+        {"coherent: both use it without sync",
+         "k0 = alloc_coherent size=100\ncpu_write k0 len=100\ndevice_read k0 len=100\ndevice_write k0 "
+         "len=100\ncpu_read k0 len=100\n",
+         "clean"},
+        {"the tail of a block",
+         "p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=100\ncpu_read k0 off=100 len=1\n", "out-of-bounds"},
+        {"the tail of a block by window",
+         "p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=100\nw0 = mmap_from_pool k0 pages=1\ncpu_read w0 "
+         "off=100 len=1\n",
+         "clean"},
+        {"a pool released with live blocks",
+         "p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=100\nrelease_pool p0\n", "leak"},
+        {"handed to the CPU while shared, handed back alone",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\nm1 = map_single b0 len=64 "
+         "dir=to_device\nsync_single_for_cpu m0 len=64\nunmap_single m1\nsync_single_for_device m0 len=64\ndevice_read "
+         "m0 len=64\n",
+         "clean"},
     };
-    for (const char* world : {"world banks=64K@0x80000000\n", "world banks=64K@0x80000000 coherent=yes\n", "world banks=64K@0x80000000 limit=0x8000bfff\n",
-                              "world banks=64K@0x80000000 limit=0x8000bfff coherent=yes\n", "world page=16384 line=256 banks=1M@0x80000000\n"})
+    for (const char* world :
+         {"world banks=64K@0x80000000\n", "world banks=64K@0x80000000 coherent=yes\n",
+          "world banks=64K@0x80000000 limit=0x8000bfff\n", "world banks=64K@0x80000000 limit=0x8000bfff coherent=yes\n",
+          "world page=16384 line=256 banks=1M@0x80000000\n"})
         expect_verdicts(world, all);
 }
 
 TEST(Protocol, lines_matter_only_to_devices_that_do_not_snoop)
 {
     const std::vector<Scenario> nc{
-        {"half a line with the CPU", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=32\ncpu_write b0 len=32\n", "dirty-line-over-device-data"},
-        {"two bytes written, one handed over", "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write b0 off=4 len=1\ncpu_write b0 off=6 len=1\nsync_single_for_device m0 off=4 len=1\n", "dirty-line-over-device-data"},
-        {"header and status in a line", "m0 = map_single b0 len=16 dir=to_device\nm1 = map_single b0 off=16 len=1 dir=from_device\n", "shared-cache-line"},
-        {"another buffer in the line", "b1 = buffer size=16 at=128\nb2 = buffer size=16 at=144\nm0 = map_single b1 len=16 dir=from_device\n", "shared-cache-line"},
-        {"a byte before the mapping", "m0 = map_single b0 off=2 len=62 dir=from_device\ncpu_write b0 len=1\n", "dirty-line-over-device-data"},
-        {"invalidate beside somebody's dirty bytes", "b1 = buffer size=16 at=128\nb2 = buffer size=16 at=144\ncpu_write b2 len=16\ncache b1 len=16 op=invalidate\n", "invalidate-destroys-neighbour"},
+        {"half a line with the CPU",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=32\ncpu_write "
+         "b0 len=32\n",
+         "dirty-line-over-device-data"},
+        {"two bytes written, one handed over",
+         "cpu_write b0 len=128\nm0 = map_single b0 len=64 dir=bidirectional\nsync_single_for_cpu m0 len=64\ncpu_write "
+         "b0 off=4 len=1\ncpu_write b0 off=6 len=1\nsync_single_for_device m0 off=4 len=1\n",
+         "dirty-line-over-device-data"},
+        {"header and status in a line",
+         "m0 = map_single b0 len=16 dir=to_device\nm1 = map_single b0 off=16 len=1 dir=from_device\n",
+         "shared-cache-line"},
+        {"another buffer in the line",
+         "b1 = buffer size=16 at=128\nb2 = buffer size=16 at=144\nm0 = map_single b1 len=16 dir=from_device\n",
+         "shared-cache-line"},
+        {"a byte before the mapping", "m0 = map_single b0 off=2 len=62 dir=from_device\ncpu_write b0 len=1\n",
+         "dirty-line-over-device-data"},
+        {"invalidate beside somebody's dirty bytes",
+         "b1 = buffer size=16 at=128\nb2 = buffer size=16 at=144\ncpu_write b2 len=16\ncache b1 len=16 op=invalidate\n",
+         "invalidate-destroys-neighbour"},
     };
     std::vector<Scenario> coherent = nc;
     for (Scenario& s : coherent)

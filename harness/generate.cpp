@@ -9,21 +9,23 @@ namespace dmaudit {
 namespace {
 
 constexpr Profile all_profiles[] = {
-    {"all", all_facets, Mode::conforming},         {"streaming", facet_streaming, Mode::conforming},
+    {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
     {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
 };
 
 uint8_t kinds_of(uint32_t facets)
 {
-    return static_cast<uint8_t>((facets & facet_streaming ? obj_buffer | obj_mapping : 0) | (facets & facet_coherent ? obj_block : 0) |
+    return static_cast<uint8_t>((facets & facet_streaming ? obj_buffer | obj_mapping : 0) |
+                                (facets & facet_coherent ? obj_block : 0) |
                                 (facets & facet_pool ? obj_pool | obj_block | obj_window : 0));
 }
 
 class Generator {
   public:
     Generator(uint64_t seed, const Profile& profile, Case& out, unsigned steps)
-        : rng_(seed), profile_(profile), out_(out), steps_(steps < max_steps ? steps : max_steps), scope_(make_world()), phases_(scope_)
+        : rng_(seed), profile_(profile), out_(out), steps_(steps < max_steps ? steps : max_steps), scope_(make_world()),
+          phases_(scope_)
     {
     }
 
@@ -194,9 +196,12 @@ class Generator {
             } else if (fields[a].shape == Shape::place) {
                 // On a line of its own mostly; else wherever the code says.
                 const bool aligned = rng_.chance(3, 4);
-                s.arg[a] = codes::value_of({scope_, s, l, used}, a, aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
-            } else if (used && mode >= 6 && (a == l.off || a == l.len) && l.off != Layout::absent && l.len != Layout::absent) {
-                const bool last = mode < 11 && used->last.off <= used->length && used->last.len <= used->length - used->last.off;
+                s.arg[a] = codes::value_of({scope_, s, l, used}, a,
+                                           aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+            } else if (used && mode >= 6 && (a == l.off || a == l.len) && l.off != Layout::absent &&
+                       l.len != Layout::absent) {
+                const bool last =
+                    mode < 11 && used->last.off <= used->length && used->last.len <= used->length - used->last.off;
                 s.arg[a] = a == l.off ? (last ? used->last.off : 0) : last ? used->last.len : used->length;
             } else {
                 s.arg[a] = codes::value_of({scope_, s, l, used}, a, code);
@@ -208,7 +213,10 @@ class Generator {
 
 } // namespace
 
-std::span<const Profile> profiles() { return all_profiles; }
+std::span<const Profile> profiles()
+{
+    return all_profiles;
+}
 
 const Profile* profile_named(std::string_view name)
 {
@@ -225,7 +233,8 @@ bool contains(const Profile& p, uint8_t op)
     if (l.makes == obj_block && !(l.needs & obj_pool) && !(p.facets & facet_coherent))
         return false; // blocks that do not come from a pool
     // Ops that take a block and are always a mistake without the other families.
-    if (!(p.facets & facet_streaming) && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()))
+    if (!(p.facets & facet_streaming) &&
+        (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()))
         return false;
     if (!(p.facets & facet_coherent) && op == Ops::index_of<ops::FreeCoherent>())
         return false;
@@ -234,6 +243,9 @@ bool contains(const Profile& p, uint8_t op)
     return (l.makes & kinds) == l.makes && (!l.needs || (l.needs & kinds));
 }
 
-void generate(uint64_t seed, const Profile& profile, Case& out, unsigned steps) { Generator(seed, profile, out, steps).run(); }
+void generate(uint64_t seed, const Profile& profile, Case& out, unsigned steps)
+{
+    Generator(seed, profile, out, steps).run();
+}
 
 } // namespace dmaudit

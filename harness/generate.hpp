@@ -1,5 +1,6 @@
 // Random cases, a pure function of seed and profile. Most steps are legal by a light static notion of who holds which
-// bytes (generate_phases.hpp); some are not, on purpose: what a precondition forbids is for the executor to skip or judge.
+// bytes (generate_phases.hpp); some are not, on purpose: what a precondition forbids is for the executor to skip or
+// judge.
 #pragma once
 #include "harness/case.hpp"
 

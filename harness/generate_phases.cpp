@@ -42,7 +42,8 @@ bool Phases::has_living_child(const Known& k) const
 bool Phases::coherent_world() const
 {
     const World& w = scope_.world();
-    return std::all_of(w.devices.begin(), w.devices.begin() + w.n_devices, [](const DeviceSpec& d) { return d.coherent != 0; });
+    return std::all_of(w.devices.begin(), w.devices.begin() + w.n_devices,
+                       [](const DeviceSpec& d) { return d.coherent != 0; });
 }
 
 // Rounded to lines where devices see memory and not the cache.
@@ -61,13 +62,14 @@ uint64_t Phases::pages(uint64_t size) const
     return n > max_ram ? max_ram : std::bit_ceil(n);
 }
 
-// A device's blocks come from its pool if it has one. What does not fit is refused, which is nobody's mistake, but every
-// step that uses the block is lost.
+// A device's blocks come from its pool if it has one. What does not fit is refused, which is nobody's mistake, but
+// every step that uses the block is lost.
 bool Phases::has_room(const Known& pool, uint64_t size) const
 {
     uint64_t taken = pages(size);
     for (const Known& o : scope_.objects())
-        if (o.alive && name_kind(o.name) == obj_block && (parent(o) == &pool || (parent(o) == nullptr && of(o).device == of(pool).device)))
+        if (o.alive && name_kind(o.name) == obj_block &&
+            (parent(o) == &pool || (parent(o) == nullptr && of(o).device == of(pool).device)))
             taken += pages(o.length);
     return size != 0 && taken <= pool.length / scope_.world().page;
 }
@@ -99,7 +101,8 @@ bool Phases::can_map(const Known& buffer, Interval r, uint64_t dir, uint64_t dev
     if (dir > from_device || r.empty() || dev >= scope_.world().n_devices || name_kind(buffer.name) != obj_buffer)
         return false;
     for (const Known& o : scope_.objects())
-        if (o.alive && parent(o) == &buffer && lines(r, buffer).meets(lines(Interval{0, o.length}.shifted(o.base), buffer)))
+        if (o.alive && parent(o) == &buffer &&
+            lines(r, buffer).meets(lines(Interval{0, o.length}.shifted(o.base), buffer)))
             if (dir != to_device || of(o).dir != to_device || !of(o).cpu.empty())
                 return false;
     return true;
@@ -129,13 +132,16 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
     const Known* buffer = parent(m);
     switch (s.op) {
     case is<ops::DeviceRead>:
-        return p.dir != from_device && !p.dirty && !p.cpu.meets(r) && buffer && of(*buffer).ready.contains(r.shifted(m.base));
-    case is<ops::DeviceWrite>: return p.dir != to_device && !p.cpu.meets(r);
+        return p.dir != from_device && !p.dirty && !p.cpu.meets(r) && buffer &&
+               of(*buffer).ready.contains(r.shifted(m.base));
+    case is<ops::DeviceWrite>:
+        return p.dir != to_device && !p.cpu.meets(r);
     case is<ops::SyncForCpu>:
     case is<ops::SyncForDevice>: {
         const bool for_cpu = s.op == is<ops::SyncForCpu>;
         const uint64_t dir = unpack<ops::SyncForCpu>(s).dir.v; // both have the same fields
-        if (dir != same_direction && dir != p.dir && (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
+        if (dir != same_direction && dir != p.dir &&
+            (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
             return false;
         if (for_cpu) // would lose what the CPU wrote; two intervals are more than is kept here
             return !(p.dirty && p.dir != to_device) && (p.cpu.empty() || (r.from <= p.cpu.to && p.cpu.from <= r.to));
@@ -147,7 +153,8 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
         const auto u = unpack<ops::UnmapSingle>(s);
         return (u.used.v == all_ones || u.used.v <= m.length) && (!p.dirty || p.dir == to_device || u.attrs.v);
     }
-    default: return true;
+    default:
+        return true;
     }
 }
 
@@ -172,7 +179,8 @@ bool Phases::legal(const Step& s) const
                                       scope_.free_place(l.makes, s.arg[l.place], s.arg[l.size]) != s.arg[l.place]))
         return false;
     if (l.makes == obj_buffer && !coherent_world()) { // a neighbour in the same line makes most of what follows illegal
-        const Interval mine{s.arg[l.place] / scope_.world().line, (s.arg[l.place] + s.arg[l.size] - 1) / scope_.world().line + 1};
+        const Interval mine{s.arg[l.place] / scope_.world().line,
+                            (s.arg[l.place] + s.arg[l.size] - 1) / scope_.world().line + 1};
         for (const Known& o : scope_.objects())
             if (o.alive && name_kind(o.name) == obj_buffer && o.length &&
                 mine.meets({o.place / scope_.world().line, (o.place + o.length - 1) / scope_.world().line + 1}))
@@ -182,25 +190,38 @@ bool Phases::legal(const Step& s) const
         return legal_on_mapping(s, *used, r);
 
     switch (s.op) {
-    case is<ops::FreeBuffer>: return !has_living_child(*used);
-    case is<ops::MapSingle>: return can_map(*used, r, unpack<ops::MapSingle>(s).dir.v, unpack<ops::MapSingle>(s).dev.v);
-    case is<ops::CpuRead>: return of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
-    case is<ops::CpuWrite>: return name_kind(used->name) != obj_buffer || can_touch(*used, r, true);
-    case is<ops::DeviceRead>: return of(*used).ready.contains(r);
-    case is<ops::SyncForCpu>: case is<ops::SyncForDevice>: return false; // of a coherent block: wrong kind
-    case is<ops::CacheMaintenance>: return !has_living_child(*used);
+    case is<ops::FreeBuffer>:
+        return !has_living_child(*used);
+    case is<ops::MapSingle>:
+        return can_map(*used, r, unpack<ops::MapSingle>(s).dir.v, unpack<ops::MapSingle>(s).dev.v);
+    case is<ops::CpuRead>:
+        return of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
+    case is<ops::CpuWrite>:
+        return name_kind(used->name) != obj_buffer || can_touch(*used, r, true);
+    case is<ops::DeviceRead>:
+        return of(*used).ready.contains(r);
+    case is<ops::SyncForCpu>:
+    case is<ops::SyncForDevice>:
+        return false; // of a coherent block: wrong kind
+    case is<ops::CacheMaintenance>:
+        return !has_living_child(*used);
     case is<ops::AllocCoherent>: {
         const auto o = unpack<ops::AllocCoherent>(s);
         return has_room(o.dev.v, o.size.v, o.limit.v);
     }
-    case is<ops::FreeCoherent>: return used->maker == is<ops::AllocCoherent> && !has_living_child(*used);
-    case is<ops::AllocFromPool>: return has_room(*used, s.arg[l.size]);
-    case is<ops::ReleaseFromPool>: return used->maker == is<ops::AllocFromPool> && !has_living_child(*used);
-    case is<ops::ReleasePool>: return !has_living_child(*used);
+    case is<ops::FreeCoherent>:
+        return used->maker == is<ops::AllocCoherent> && !has_living_child(*used);
+    case is<ops::AllocFromPool>:
+        return has_room(*used, s.arg[l.size]);
+    case is<ops::ReleaseFromPool>:
+        return used->maker == is<ops::AllocFromPool> && !has_living_child(*used);
+    case is<ops::ReleasePool>:
+        return !has_living_child(*used);
     case is<ops::MmapFromPool>: {
         const auto m = unpack<ops::MmapFromPool>(s);
         const uint64_t pages = (used->length + scope_.world().page - 1) / scope_.world().page;
-        return used->maker == is<ops::AllocFromPool> && m.pages.v && m.pgoff.v < pages && m.pages.v <= pages - m.pgoff.v;
+        return used->maker == is<ops::AllocFromPool> && m.pages.v && m.pgoff.v < pages &&
+               m.pages.v <= pages - m.pgoff.v;
     }
     case is<ops::DeclarePool>: { // a device has one pool
         const uint64_t dev = unpack<ops::DeclarePool>(s).dev.v;
@@ -216,9 +237,11 @@ bool Phases::legal(const Step& s) const
         while (phys >= w.banks[bank].size)
             phys -= w.banks[bank++].size;
         phys += w.banks[bank].phys;
-        return s.arg[l.size] % w.page == 0 && phys + w.devices[dev].offset + (s.arg[l.size] - 1) <= w.devices[dev].limit;
+        return s.arg[l.size] % w.page == 0 &&
+               phys + w.devices[dev].offset + (s.arg[l.size] - 1) <= w.devices[dev].limit;
     }
-    default: return true;
+    default:
+        return true;
     }
 }
 
@@ -240,13 +263,18 @@ void Phases::append(const Step& s)
         if (unpack<ops::AllocCoherent>(s).zero.v)
             fresh.ready = {0, s.arg[l.size]};
         break;
-    case is<ops::AllocFromPool>: fresh.ready = {0, s.arg[l.size]}; break;
+    case is<ops::AllocFromPool>:
+        fresh.ready = {0, s.arg[l.size]};
+        break;
     case is<ops::MmapFromPool>:
         if (used)
             fresh.ready = of(*used).ready;
         break;
-    case is<ops::DeclarePool>: fresh.device = unpack<ops::DeclarePool>(s).dev.v; break;
-    default: break;
+    case is<ops::DeclarePool>:
+        fresh.device = unpack<ops::DeclarePool>(s).dev.v;
+        break;
+    default:
+        break;
     }
     if (l.def != Layout::absent && scope_.objects().size() < max_steps)
         phases_[scope_.objects().size()] = fresh; // the index that the scope will give it
@@ -269,7 +297,9 @@ void Phases::append(const Step& s)
     case is<ops::DeviceWrite>:
         p.ready.add(r);
         break;
-    case is<ops::SyncForCpu>: p.cpu.add(r); break;
+    case is<ops::SyncForCpu>:
+        p.cpu.add(r);
+        break;
     case is<ops::SyncForDevice>:
         p.cpu.remove(r);
         p.dirty = p.dirty && !p.cpu.empty();
@@ -290,7 +320,8 @@ void Phases::append(const Step& s)
             ready.add(known.shifted(used->base));
         break;
     }
-    default: break;
+    default:
+        break;
     }
 }
 

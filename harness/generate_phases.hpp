@@ -1,5 +1,5 @@
-// The generator's rough idea of a running case: for each object which bytes are initialised, which of a mapping are with
-// the CPU and which the device has written, each as one interval. It may be wrong: it steers, the auditor judges.
+// The generator's rough idea of a running case: for each object which bytes are initialised, which of a mapping are
+// with the CPU and which the device has written, each as one interval. It may be wrong: it steers, the auditor judges.
 #pragma once
 #include "harness/scope.hpp"
 
@@ -27,8 +27,8 @@ class Phases {
 
   private:
     struct Phase {
-        Interval ready; // bytes with a known value; of a mapping: those that the device has written
-        Interval cpu;   // of a mapping: bytes handed back to the CPU
+        Interval ready;     // bytes with a known value; of a mapping: those that the device has written
+        Interval cpu;       // of a mapping: bytes handed back to the CPU
         bool dirty = false; // of a mapping: the CPU wrote since then
         uint64_t dir = 0, device = 0;
     };
@@ -38,7 +38,10 @@ class Phases {
     size_t index(const Known& k) const { return static_cast<size_t>(&k - scope_.objects().data()); }
     const Phase& of(const Known& k) const { return phases_[index(k)]; }
     Phase& of(const Known& k) { return phases_[index(k)]; }
-    const Known* parent(const Known& k) const { return k.parent == Known::no_parent ? nullptr : &scope_.objects()[k.parent]; }
+    const Known* parent(const Known& k) const
+    {
+        return k.parent == Known::no_parent ? nullptr : &scope_.objects()[k.parent];
+    }
     bool has_living_child(const Known&) const;
     Interval lines(Interval, const Known&) const;
     bool coherent_world() const;

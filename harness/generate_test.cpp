@@ -1,5 +1,5 @@
-#include "harness/generate.hpp"
 #include "harness/binary.hpp"
+#include "harness/generate.hpp"
 #include "harness/generate_phases.hpp"
 #include "harness/scope.hpp"
 #include "harness/text.hpp"
@@ -61,8 +61,8 @@ TEST_P(EveryProfile, mostly_generates_what_a_conforming_client_would_do)
             scope.append(s);
         }
     }
-    std::printf("[ measured ] %s: %u %% of the steps are legal by the generator's own notion, %.3f cells for each\n", std::string(GetParam().name).c_str(),
-                legal * 100 / steps, static_cast<double>(cells) / steps);
+    std::printf("[ measured ] %s: %u %% of the steps are legal by the generator's own notion, %.3f cells for each\n",
+                std::string(GetParam().name).c_str(), legal * 100 / steps, static_cast<double>(cells) / steps);
     EXPECT_GE(legal * 100, steps * (GetParam().mode == Mode::conforming ? 90 : 50));
     EXPECT_LT(legal, steps) << "some mistakes are wanted: the executor must skip them";
     for (uint8_t op = 0; op < op_count; op++) {

@@ -17,7 +17,8 @@ std::string value(Shape shape, uint64_t v)
 {
     if (shape != Shape::def && shape != Shape::use)
         return number(v);
-    static constexpr std::string_view kinds[obj_kinds] = {"obj_buffer", "obj_mapping", "obj_block", "obj_pool", "obj_window"};
+    static constexpr std::string_view kinds[obj_kinds] = {"obj_buffer", "obj_mapping", "obj_block", "obj_pool",
+                                                          "obj_window"};
     return "name_of(" + std::string(kinds[obj_index(name_kind(v))]) + ", " + std::to_string(name_number(v)) + ")";
 }
 
@@ -31,11 +32,12 @@ std::string cpp_literal(const Case& c, std::string_view name)
     out += std::string("    c.world.mode = Mode::") + (w.mode == Mode::conforming ? "conforming" : "hostile") + ";\n";
     out += "    c.world.n_banks = " + std::to_string(w.n_banks) + ";\n";
     for (unsigned b = 0; b < w.n_banks; b++)
-        out += "    c.world.banks[" + std::to_string(b) + "] = {" + number(w.banks[b].phys) + ", " + number(w.banks[b].size) + "}; // address, bytes\n";
+        out += "    c.world.banks[" + std::to_string(b) + "] = {" + number(w.banks[b].phys) + ", " +
+               number(w.banks[b].size) + "}; // address, bytes\n";
     out += "    c.world.n_devices = " + std::to_string(w.n_devices) + ";\n";
     for (unsigned d = 0; d < w.n_devices; d++)
-        out += "    c.world.devices[" + std::to_string(d) + "] = {" + number(w.devices[d].limit) + ", " + number(w.devices[d].offset) + ", " +
-               number(w.devices[d].coherent) + "}; // limit, offset, coherent\n";
+        out += "    c.world.devices[" + std::to_string(d) + "] = {" + number(w.devices[d].limit) + ", " +
+               number(w.devices[d].offset) + ", " + number(w.devices[d].coherent) + "}; // limit, offset, coherent\n";
     for (const Step& s : c.all()) {
         out += "    c.push({*op_named(\"" + std::string(specs()[s.op].name) + "\"), {";
         const auto fields = specs()[s.op].fields;

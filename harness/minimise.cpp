@@ -5,7 +5,10 @@
 namespace dmaudit {
 namespace {
 
-bool is_name(Shape s) { return s == Shape::def || s == Shape::use; }
+bool is_name(Shape s)
+{
+    return s == Shape::def || s == Shape::use;
+}
 
 // How far a value is from the simplest: 0 for the default (or 0), else the smaller the simpler. Bounded, so that a sum
 // over all arguments of a case fits.
@@ -20,7 +23,10 @@ uint64_t world_cost(const World& w)
     uint64_t cost = 0;
     for (unsigned d = 0; d < w.n_devices; d++) {
         const DeviceSpec& s = w.devices[d];
-        cost += (d ? 1000u : 0u) + (s.coherent != 0) + 2u * (s.offset != 0) + (s.limit == plain.devices[0].limit ? 0u : s.limit == all_ones ? 1u : 3u);
+        cost += (d ? 1000u : 0u) + (s.coherent != 0) + 2u * (s.offset != 0) +
+                (s.limit == plain.devices[0].limit ? 0u
+                 : s.limit == all_ones             ? 1u
+                                                   : 3u);
     }
     for (unsigned b = 0; b < w.n_banks; b++)
         cost += (b ? 1000u : 0u) + 10u * (w.banks[b].phys != plain.banks[0].phys) + (w.banks[b].size >> 12);
@@ -107,7 +113,8 @@ class Minimiser {
         return any;
     }
 
-    // Two steps that only go together (a fault and the op it hits, an op and its undoing). Small cases only: it is quadratic.
+    // Two steps that only go together (a fault and the op it hits, an op and its undoing). Small cases only: it is
+    // quadratic.
     bool remove_pairs()
     {
         if (best_.value.count > 12)
@@ -200,7 +207,18 @@ class Minimiser {
                 if (is_name(fields[a].shape))
                     continue;
                 const World& w = best_.value.world;
-                const uint64_t boundaries[] = {default_of(fields[a].shape).value_or(0), 0, 1, 2, 4, 8, 16, w.line, 2 * w.line, w.page, 2 * w.page, 1024};
+                const uint64_t boundaries[] = {default_of(fields[a].shape).value_or(0),
+                                               0,
+                                               1,
+                                               2,
+                                               4,
+                                               8,
+                                               16,
+                                               w.line,
+                                               2 * w.line,
+                                               w.page,
+                                               2 * w.page,
+                                               1024};
                 for (const uint64_t v : boundaries)
                     any |= try_value(i, a, v);
                 for (const Enumerator& e : words(fields[a].shape))
@@ -225,7 +243,8 @@ class Minimiser {
             return false;
         const uint64_t old = best_.value.steps[step].arg[l.size != Layout::absent ? l.size : l.len];
         const World& w = best_.value.world;
-        for (const uint64_t v : {uint64_t{1}, uint64_t{8}, w.line, 2 * w.line, w.page, old / 2, old & ~(w.line - 1), old - 1}) {
+        for (const uint64_t v :
+             {uint64_t{1}, uint64_t{8}, w.line, 2 * w.line, w.page, old / 2, old & ~(w.line - 1), old - 1}) {
             if (v >= old)
                 continue;
             Case c = best_.value;

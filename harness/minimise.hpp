@@ -1,6 +1,6 @@
-// Makes a failing case small. The predicate says whether a case still fails in the same way (most callers compare the key
-// of the violation); how it is run is not known here. Every accepted change makes the case smaller by a strict order
-// (number of steps, faults, complexity of the world, cost of the values, names), so it ends.
+// Makes a failing case small. The predicate says whether a case still fails in the same way (most callers compare the
+// key of the violation); how it is run is not known here. Every accepted change makes the case smaller by a strict
+// order (number of steps, faults, complexity of the world, cost of the values, names), so it ends.
 #pragma once
 #include "harness/case.hpp"
 #include <cstdint>
@@ -35,7 +35,8 @@ Minimised minimise_by(const Case&, const std::function<bool(const Case&)>& still
 
 template <class StillFails> Minimised minimise(const Case& c, StillFails still_fails, Budget budget = {})
 {
-    return minimise_by(c, [&](const Case& k) { return still_fails(k); }, budget);
+    return minimise_by(
+        c, [&](const Case& k) { return still_fails(k); }, budget);
 }
 
 } // namespace dmaudit

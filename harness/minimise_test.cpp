@@ -1,5 +1,5 @@
-#include "harness/minimise.hpp"
 #include "harness/generate.hpp"
+#include "harness/minimise.hpp"
 #include "harness/rng.hpp"
 #include "harness/scope.hpp"
 #include "harness/text.hpp"
@@ -98,7 +98,8 @@ TEST(Minimise, one_minimal_is_true_only_if_no_step_can_go)
 
 TEST(Minimise, without_removes_what_depends)
 {
-    const Parsed p = parse("b0 = buffer size=64\nb1 = buffer size=64 at=64\nm0 = map_single b0 dir=to_device\ncpu_read b1\nunmap_single m0\n");
+    const Parsed p = parse("b0 = buffer size=64\nb1 = buffer size=64 at=64\nm0 = map_single b0 dir=to_device\ncpu_read "
+                           "b1\nunmap_single m0\n");
     ASSERT_TRUE(p.ok);
     EXPECT_EQ(without(p.value, 0, 1).count, 2);
     EXPECT_EQ(without(p.value, 2, 1).count, 3);

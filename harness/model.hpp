@@ -4,8 +4,8 @@
 
 namespace dmaudit {
 
-// An allocation from `pool` failed for want of room. Where the provider promises complete first fit that is a violation if
-// a free aligned run of pages exists.
+// An allocation from `pool` failed for want of room. Where the provider promises complete first fit that is a violation
+// if a free aligned run of pages exists.
 void check_exhaustion(Session&, Tag pool, uint64_t size);
 
 // The first requests of a case that succeeded: when everything is given back they must succeed again.
@@ -17,9 +17,22 @@ class FirstRequests {
     void repeat(Session&) const;
 
   private:
-    struct { dmaudit_request req; Tag pool; bool known; } coherent_{};
-    struct { Tag pool; uint64_t size; bool known; } pool_{};
-    struct { dmaudit_request req; uint64_t at; uint32_t direction; bool known; } bounce_{};
+    struct {
+        dmaudit_request req;
+        Tag pool;
+        bool known;
+    } coherent_{};
+    struct {
+        Tag pool;
+        uint64_t size;
+        bool known;
+    } pool_{};
+    struct {
+        dmaudit_request req;
+        uint64_t at;
+        uint32_t direction;
+        bool known;
+    } bounce_{};
 };
 
 } // namespace dmaudit

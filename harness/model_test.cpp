@@ -1,6 +1,6 @@
 // When must an allocation succeed?
-#include "harness/model.hpp"
 #include "harness/execute.hpp"
+#include "harness/model.hpp"
 #include "harness/text.hpp"
 #include "providers/builtin/builtin.hpp"
 
@@ -13,7 +13,8 @@ namespace {
 
 std::string run(const std::string& text, const dmaudit_provider& provider)
 {
-    const Parsed p = parse("world banks=64K@0x80000000 limit=0x8000bfff\n" + text); // a pool space of 4 pages; buffers are bounced
+    const Parsed p =
+        parse("world banks=64K@0x80000000 limit=0x8000bfff\n" + text); // a pool space of 4 pages; buffers are bounced
     EXPECT_TRUE(p.ok) << p.error.line << ": " << p.error.message;
     Session session;
     const Result r = execute(p.value, provider, session);
@@ -33,7 +34,9 @@ struct Stingy {
             *ours = 0;
             return DMAUDIT_ENOMEM;
         };
-        coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int { return r->size <= 4096 ? builtin_provider().coherent->alloc(ctx, r, out) : static_cast<int>(DMAUDIT_ENOMEM); };
+        coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int {
+            return r->size <= 4096 ? builtin_provider().coherent->alloc(ctx, r, out) : static_cast<int>(DMAUDIT_ENOMEM);
+        };
         provider.pool = &pool;
         provider.coherent = &coherent;
     }
@@ -41,7 +44,8 @@ struct Stingy {
 };
 
 const std::string pool = "p0 = declare_pool size=16K\n";
-const std::string four_pages = pool + "k0 = alloc_from_pool p0 size=1\nk1 = alloc_from_pool p0 size=1\nk2 = alloc_from_pool p0 size=1\nk3 = alloc_from_pool p0 size=1\n";
+const std::string four_pages = pool + "k0 = alloc_from_pool p0 size=1\nk1 = alloc_from_pool p0 size=1\nk2 = "
+                                      "alloc_from_pool p0 size=1\nk3 = alloc_from_pool p0 size=1\n";
 
 TEST(Exhaustion, a_refusal_although_a_free_aligned_run_exists_is_spurious)
 {
@@ -50,8 +54,12 @@ TEST(Exhaustion, a_refusal_although_a_free_aligned_run_exists_is_spurious)
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=4097\n", s.provider), "spurious-failure");
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=16K\n", s.provider), "spurious-failure");
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=4096\n", s.provider), "clean");
-    EXPECT_EQ(run(four_pages + "release_from_pool k0\nrelease_from_pool k1\nk4 = alloc_from_pool p0 size=8K\n", s.provider), "spurious-failure") << "pages 0 and 1";
-    EXPECT_EQ(run(pool + "k0 = alloc_coherent size=8K\n", s.provider), "spurious-failure") << "the generic call asks the pool first";
+    EXPECT_EQ(
+        run(four_pages + "release_from_pool k0\nrelease_from_pool k1\nk4 = alloc_from_pool p0 size=8K\n", s.provider),
+        "spurious-failure")
+        << "pages 0 and 1";
+    EXPECT_EQ(run(pool + "k0 = alloc_coherent size=8K\n", s.provider), "spurious-failure")
+        << "the generic call asks the pool first";
 }
 
 TEST(Exhaustion, a_refusal_for_want_of_a_run_is_right)
@@ -61,9 +69,15 @@ TEST(Exhaustion, a_refusal_for_want_of_a_run_is_right)
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=0xffffffffffffffff\n", s.provider), "clean");
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=0\n", s.provider), "clean");
     EXPECT_EQ(run(four_pages + "k4 = alloc_from_pool p0 size=8K\n", s.provider), "clean") << "full";
-    EXPECT_EQ(run(four_pages + "release_from_pool k1\nrelease_from_pool k2\nk4 = alloc_from_pool p0 size=8K\n", s.provider), "clean") << "pages 1 and 2 are no aligned run";
-    EXPECT_EQ(run("p0 = declare_pool size=12K\nk0 = alloc_from_pool p0 size=12K\n", s.provider), "clean") << "three pages need four";
-    for (const char* text : {"k4 = alloc_from_pool p0 size=8K\n", "release_from_pool k1\nrelease_from_pool k2\nk4 = alloc_from_pool p0 size=8K\n", "release_from_pool k3\nrelease_from_pool k2\nk4 = alloc_from_pool p0 size=8K\n"})
+    EXPECT_EQ(
+        run(four_pages + "release_from_pool k1\nrelease_from_pool k2\nk4 = alloc_from_pool p0 size=8K\n", s.provider),
+        "clean")
+        << "pages 1 and 2 are no aligned run";
+    EXPECT_EQ(run("p0 = declare_pool size=12K\nk0 = alloc_from_pool p0 size=12K\n", s.provider), "clean")
+        << "three pages need four";
+    for (const char* text : {"k4 = alloc_from_pool p0 size=8K\n",
+                             "release_from_pool k1\nrelease_from_pool k2\nk4 = alloc_from_pool p0 size=8K\n",
+                             "release_from_pool k3\nrelease_from_pool k2\nk4 = alloc_from_pool p0 size=8K\n"})
         EXPECT_EQ(run(four_pages + text, builtin_provider()), "clean");
 }
 
@@ -79,13 +93,20 @@ TEST(Exhaustion, is_not_judged_without_the_promise_or_after_a_fault)
 TEST(Exhaustion, a_fault_excuses_only_the_call_in_which_it_fired)
 {
     Stingy s;
-    EXPECT_EQ(run(pool + "fail nth=1\nb0 = buffer size=64\nm0 = map_single b0 len=64 dir=to_device\nk0 = alloc_from_pool p0 size=8K\n", s.provider), "spurious-failure") << "it did not fire";
-    EXPECT_EQ(run("fail nth=1\np1 = declare_pool size=4K\n" + pool + "k0 = alloc_from_pool p0 size=8K\n", s.provider), "spurious-failure") << "it fired in the declaration";
+    EXPECT_EQ(run(pool + "fail nth=1\nb0 = buffer size=64\nm0 = map_single b0 len=64 dir=to_device\nk0 = "
+                         "alloc_from_pool p0 size=8K\n",
+                  s.provider),
+              "spurious-failure")
+        << "it did not fire";
+    EXPECT_EQ(run("fail nth=1\np1 = declare_pool size=4K\n" + pool + "k0 = alloc_from_pool p0 size=8K\n", s.provider),
+              "spurious-failure")
+        << "it fired in the declaration";
 }
 
 TEST(Conservation, of_a_bounced_mapping)
 {
-    const std::string text = "b0 = buffer size=8K\ncpu_write b0 len=8K\nm0 = map_single b0 len=8K dir=to_device\ndevice_read m0 len=8K\nunmap_single m0\n";
+    const std::string text = "b0 = buffer size=8K\ncpu_write b0 len=8K\nm0 = map_single b0 len=8K "
+                             "dir=to_device\ndevice_read m0 len=8K\nunmap_single m0\n";
     EXPECT_EQ(run(text, builtin_provider()), "clean");
     // Slots that are never given back: the same mapping again and again must fail some time, and that is found.
     struct Keeps {
@@ -93,14 +114,17 @@ TEST(Conservation, of_a_bounced_mapping)
         dmaudit_provider provider = builtin_provider();
         Keeps()
         {
-            streaming.unmap_single = [](void*, const dmaudit_mapping*, uint64_t, uint32_t) -> int { return DMAUDIT_OK; };
+            streaming.unmap_single = [](void*, const dmaudit_mapping*, uint64_t, uint32_t) -> int {
+                return DMAUDIT_OK;
+            };
             provider.streaming = &streaming;
         }
         Keeps(const Keeps&) = delete;
     } keeps;
     std::string many = "b0 = buffer size=8K\ncpu_write b0 len=8K\n";
     for (unsigned i = 0; i < 20; i++)
-        many += "m" + std::to_string(i) + " = map_single b0 len=8K dir=to_device\nunmap_single m" + std::to_string(i) + "\n";
+        many += "m" + std::to_string(i) + " = map_single b0 len=8K dir=to_device\nunmap_single m" + std::to_string(i) +
+                "\n";
     EXPECT_EQ(run(many, keeps.provider), "lost-capacity");
     EXPECT_EQ(run(many, builtin_provider()), "clean");
 }
@@ -108,8 +132,13 @@ TEST(Conservation, of_a_bounced_mapping)
 TEST(Conservation, is_judged_only_of_what_once_succeeded)
 {
     EXPECT_EQ(run("k0 = alloc_coherent size=1M\n", builtin_provider()), "clean");
-    EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=16K\nrelease_from_pool k0\nrelease_pool p0\n", builtin_provider()), "clean") << "the pool is gone";
-    EXPECT_EQ(run("k0 = alloc_coherent size=16K\n" + pool + "k1 = alloc_coherent size=16K\n", builtin_provider()), "clean") << "a pool has taken over";
+    EXPECT_EQ(
+        run(pool + "k0 = alloc_from_pool p0 size=16K\nrelease_from_pool k0\nrelease_pool p0\n", builtin_provider()),
+        "clean")
+        << "the pool is gone";
+    EXPECT_EQ(run("k0 = alloc_coherent size=16K\n" + pool + "k1 = alloc_coherent size=16K\n", builtin_provider()),
+              "clean")
+        << "a pool has taken over";
 }
 
 } // namespace

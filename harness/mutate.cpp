@@ -74,15 +74,24 @@ uint64_t boundary(const World& w, const Known* used, Rng& rng)
 {
     const uint64_t bits = rng.below(64), delta = rng.below(3) - 1; // -1, 0, +1
     switch (rng.below(10)) {
-    case 0: return 0;
-    case 1: return 1;
-    case 2: return w.line + delta;
-    case 3: return w.page + delta;
-    case 4: return (uint64_t{1} << bits % 16) + delta;
-    case 5: return (uint64_t{1} << bits) + delta;
-    case 6: return 0 - rng.below(16);
-    case 7: return used ? used->last.len + delta : 64;
-    default: return used ? used->length + delta : 64;
+    case 0:
+        return 0;
+    case 1:
+        return 1;
+    case 2:
+        return w.line + delta;
+    case 3:
+        return w.page + delta;
+    case 4:
+        return (uint64_t{1} << bits % 16) + delta;
+    case 5:
+        return (uint64_t{1} << bits) + delta;
+    case 6:
+        return 0 - rng.below(16);
+    case 7:
+        return used ? used->last.len + delta : 64;
+    default:
+        return used ? used->length + delta : 64;
     }
 }
 
@@ -98,7 +107,8 @@ void set_value(const Scope& scope, Step& s, Rng& rng)
         if (fields[a].shape == Shape::def || fields[a].shape == Shape::use)
             continue;
         const bool number = words(fields[a].shape).empty() && fields[a].shape != Shape::device;
-        if (number && l.off != Layout::absent && l.len != Layout::absent && used && (a == l.off || a == l.len) && rng.chance(1, 2)) {
+        if (number && l.off != Layout::absent && l.len != Layout::absent && used && (a == l.off || a == l.len) &&
+            rng.chance(1, 2)) {
             const bool last = rng.chance(1, 2); // ranges that line up find more than any number
             s.arg[l.off] = last ? used->last.off : 0;
             s.arg[l.len] = last ? used->last.len : used->length;
@@ -214,7 +224,9 @@ void change_once(Case& c, Rng& rng)
             continue;
         if (change == move && i == at)
             continue;
-        Step s = change == swap && i == at ? old.steps[other] : change == swap && i == other ? old.steps[at] : old.steps[i];
+        Step s = change == swap && i == at      ? old.steps[other]
+                 : change == swap && i == other ? old.steps[at]
+                                                : old.steps[i];
         if (i == at && change == value)
             set_value(b.scope(), s, rng);
         if (i == at && change == target)
@@ -240,7 +252,8 @@ void crossover(const Case& a, const Case& b, Rng& rng, Case& out)
     out.world = rng.chance(1, 2) ? a.world : b.world;
     out.expect = {};
     out.count = 0;
-    const auto head = static_cast<unsigned>(rng.below(a.count + 1u)), tail = static_cast<unsigned>(rng.below(b.count + 1u));
+    const auto head = static_cast<unsigned>(rng.below(a.count + 1u)),
+               tail = static_cast<unsigned>(rng.below(b.count + 1u));
     Builder builder(out);
     for (unsigned i = 0; i < head; i++)
         builder.add(a.steps[i]);

@@ -1,6 +1,6 @@
-#include "harness/mutate.hpp"
 #include "harness/binary.hpp"
 #include "harness/generate.hpp"
+#include "harness/mutate.hpp"
 #include "harness/scope_testing.hpp"
 #include "harness/text.hpp"
 #include <gtest/gtest.h>
@@ -86,7 +86,8 @@ TEST(Mutate, an_unchanged_prefix_keeps_its_names)
 {
     // Renumbering would change every later reference: the case would be another one.
     Rng rng(35);
-    const Parsed p = parse("b3 = buffer size=64\nb7 = buffer size=64 at=64\ncpu_write b3\ncpu_write b7\nm9 = map_single b7 dir=to_device\n");
+    const Parsed p = parse("b3 = buffer size=64\nb7 = buffer size=64 at=64\ncpu_write b3\ncpu_write b7\nm9 = "
+                           "map_single b7 dir=to_device\n");
     ASSERT_TRUE(p.ok);
     unsigned kept = 0;
     for (int i = 0; i < 200; i++) {

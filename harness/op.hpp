@@ -14,22 +14,35 @@ namespace dmaudit {
 enum Obj : uint8_t { obj_none = 0, obj_buffer = 1, obj_mapping = 2, obj_block = 4, obj_pool = 8, obj_window = 16 };
 constexpr int obj_kinds = 5;
 constexpr char obj_prefix[obj_kinds] = {'b', 'm', 'k', 'p', 'w'}; // names in text: b0, m3, k1, p0, w2
-constexpr int obj_index(Obj o) { return o == obj_buffer ? 0 : o == obj_mapping ? 1 : o == obj_block ? 2 : o == obj_pool ? 3 : 4; }
+constexpr int obj_index(Obj o)
+{
+    return o == obj_buffer ? 0 : o == obj_mapping ? 1 : o == obj_block ? 2 : o == obj_pool ? 3 : 4;
+}
 
 // A name: kind and number. Each is defined once in a case and never reused, so a stale handle is a plain reference.
 constexpr unsigned max_names = 256; // of one kind
-constexpr uint64_t name_of(Obj kind, unsigned number) { return static_cast<uint64_t>(kind) << 8 | number; }
-constexpr Obj name_kind(uint64_t name) { return static_cast<Obj>(name >> 8 & 0x1f); }
-constexpr unsigned name_number(uint64_t name) { return static_cast<unsigned>(name & 0xff); }
+constexpr uint64_t name_of(Obj kind, unsigned number)
+{
+    return static_cast<uint64_t>(kind) << 8 | number;
+}
+constexpr Obj name_kind(uint64_t name)
+{
+    return static_cast<Obj>(name >> 8 & 0x1f);
+}
+constexpr unsigned name_number(uint64_t name)
+{
+    return static_cast<unsigned>(name & 0xff);
+}
 
 // What an argument means: decides how it prints, which values are interesting and what it is when left out.
 enum class Shape : uint8_t {
-    def,      // the name that the op defines
-    use,      // a name defined before
-    device,   // index of a device
-    size,     // bytes of a new object
-    place,    // byte offset in the space that the world keeps for clients' buffers or for pools
-    off, len, // a range in the object that the op uses
+    def,    // the name that the op defines
+    use,    // a name defined before
+    device, // index of a device
+    size,   // bytes of a new object
+    place,  // byte offset in the space that the world keeps for clients' buffers or for pools
+    off,
+    len,      // a range in the object that the op uses
     used,     // bytes the device may have written; all ones: all of them
     dir,      // a direction
     sync_dir, // a direction, or `same` (the mapping's)
@@ -44,7 +57,10 @@ enum class Shape : uint8_t {
     nth,      // count of a platform call inside the next op; 0: at once
 };
 
-struct Enumerator { std::string_view name; uint64_t value; };
+struct Enumerator {
+    std::string_view name;
+    uint64_t value;
+};
 // The words of a shape whose values are words (empty for numbers).
 std::span<const Enumerator> words(Shape);
 // The value of an argument that is left out; nothing: it must be given.
@@ -53,15 +69,35 @@ constexpr uint64_t same_direction = 4;
 constexpr std::optional<uint64_t> default_of(Shape s)
 {
     switch (s) {
-    case Shape::def: case Shape::use: case Shape::size: case Shape::dir: case Shape::cache_op: case Shape::len: return {};
-    case Shape::used: return all_ones;
-    case Shape::sync_dir: return same_direction;
-    case Shape::pages: return 1;
-    default: return 0;
+    case Shape::def:
+    case Shape::use:
+    case Shape::size:
+    case Shape::dir:
+    case Shape::cache_op:
+    case Shape::len:
+        return {};
+    case Shape::used:
+        return all_ones;
+    case Shape::sync_dir:
+        return same_direction;
+    case Shape::pages:
+        return 1;
+    default:
+        return 0;
     }
 }
 
-enum Lie : uint64_t { lie_none, lie_size_less, lie_size_more, lie_interior, lie_foreign, lie_other_dir, lie_other_device, lie_other_kind, lie_count };
+enum Lie : uint64_t {
+    lie_none,
+    lie_size_less,
+    lie_size_more,
+    lie_interior,
+    lie_foreign,
+    lie_other_dir,
+    lie_other_device,
+    lie_other_kind,
+    lie_count
+};
 
 template <Shape S, uint8_t O = obj_none> struct Arg {
     uint64_t v = 0;
@@ -76,7 +112,10 @@ struct Field {
     Shape shape;
     uint8_t objs; // accepted kinds, for def and use
 };
-template <class C, class A> constexpr Field f(std::string_view name, A C::*) { return {name, A::shape, A::objs}; }
+template <class C, class A> constexpr Field f(std::string_view name, A C::*)
+{
+    return {name, A::shape, A::objs};
+}
 
 constexpr size_t max_args = 8;
 

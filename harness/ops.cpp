@@ -10,16 +10,26 @@ template <class... Op> constexpr std::array<Spec, sizeof...(Op)> make_specs(OpLi
 constexpr auto all_specs = make_specs(Ops{});
 
 constexpr Enumerator dirs[] = {{"bidirectional", 0}, {"to_device", 1}, {"from_device", 2}, {"none", 3}};
-constexpr Enumerator sync_dirs[] = {{"bidirectional", 0}, {"to_device", 1}, {"from_device", 2}, {"none", 3}, {"same", same_direction}};
+constexpr Enumerator sync_dirs[] = {
+    {"bidirectional", 0}, {"to_device", 1}, {"from_device", 2}, {"none", 3}, {"same", same_direction}};
 constexpr Enumerator attr_words[] = {{"none", 0}, {"skip", 1}};
 constexpr Enumerator flags[] = {{"no", 0}, {"yes", 1}};
-constexpr Enumerator lies[] = {{"none", lie_none}, {"size-1", lie_size_less}, {"size+1", lie_size_more}, {"interior", lie_interior},
-                               {"foreign", lie_foreign}, {"other-dir", lie_other_dir}, {"other-device", lie_other_device}, {"other-kind", lie_other_kind}};
+constexpr Enumerator lies[] = {{"none", lie_none},
+                               {"size-1", lie_size_less},
+                               {"size+1", lie_size_more},
+                               {"interior", lie_interior},
+                               {"foreign", lie_foreign},
+                               {"other-dir", lie_other_dir},
+                               {"other-device", lie_other_device},
+                               {"other-kind", lie_other_kind}};
 constexpr Enumerator cache_ops[] = {{"flush", 1}, {"invalidate", 2}, {"flush_invalidate", 3}};
 
 } // namespace
 
-const std::array<Spec, op_count>& specs() { return all_specs; }
+const std::array<Spec, op_count>& specs()
+{
+    return all_specs;
+}
 
 std::optional<uint8_t> op_named(std::string_view name)
 {
@@ -32,13 +42,20 @@ std::optional<uint8_t> op_named(std::string_view name)
 std::span<const Enumerator> words(Shape s)
 {
     switch (s) {
-    case Shape::dir: return dirs;
-    case Shape::sync_dir: return sync_dirs;
-    case Shape::attrs: return attr_words;
-    case Shape::flag: return flags;
-    case Shape::lie: return lies;
-    case Shape::cache_op: return cache_ops;
-    default: return {};
+    case Shape::dir:
+        return dirs;
+    case Shape::sync_dir:
+        return sync_dirs;
+    case Shape::attrs:
+        return attr_words;
+    case Shape::flag:
+        return flags;
+    case Shape::lie:
+        return lies;
+    case Shape::cache_op:
+        return cache_ops;
+    default:
+        return {};
     }
 }
 

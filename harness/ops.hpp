@@ -1,5 +1,5 @@
-// Every op of a case, declared once. Adding an op: its struct here, its name in the list at the end, and its `perform` in
-// the executor.
+// Every op of a case, declared once. Adding an op: its struct here, its name in the list at the end, and its `perform`
+// in the executor.
 #pragma once
 #include "harness/op.hpp"
 #include <tuple>
@@ -9,136 +9,250 @@ namespace dmaudit {
 namespace ops {
 
 struct Buffer {
-    Def<obj_buffer> out; Arg<Shape::size> size; Arg<Shape::place> at;
+    Def<obj_buffer> out;
+    Arg<Shape::size> size;
+    Arg<Shape::place> at;
     static constexpr std::string_view name = "buffer", doc = "the client takes bytes of cached RAM (kmalloc)";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &Buffer::out), f("size", &Buffer::size), f("at", &Buffer::at)};
 };
 struct FreeBuffer {
     Use<obj_buffer> buffer;
     static constexpr std::string_view name = "free_buffer", doc = "the client gives a buffer up (kfree)";
-    static constexpr Ends ends = Ends::first_use; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &FreeBuffer::buffer)};
 };
 struct CpuRead {
-    Use<obj_buffer | obj_block | obj_window> object; Arg<Shape::off> off; Arg<Shape::len> len;
+    Use<obj_buffer | obj_block | obj_window> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
     static constexpr std::string_view name = "cpu_read", doc = "the CPU reads bytes of a buffer, block or window";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &CpuRead::object), f("off", &CpuRead::off), f("len", &CpuRead::len)};
 };
 struct CpuWrite {
-    Use<obj_buffer | obj_block | obj_window> object; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::seed> seed;
+    Use<obj_buffer | obj_block | obj_window> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::seed> seed;
     static constexpr std::string_view name = "cpu_write", doc = "the CPU writes bytes of a buffer, block or window";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &CpuWrite::object), f("off", &CpuWrite::off), f("len", &CpuWrite::len), f("seed", &CpuWrite::seed)};
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &CpuWrite::object), f("off", &CpuWrite::off), f("len", &CpuWrite::len),
+                                       f("seed", &CpuWrite::seed)};
 };
 struct DeviceRead {
-    Use<obj_mapping | obj_block> object; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::lie> lie;
-    static constexpr std::string_view name = "device_read", doc = "the device reads through a mapping or a coherent block";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::device;
-    static constexpr std::array fields{f("", &DeviceRead::object), f("off", &DeviceRead::off), f("len", &DeviceRead::len), f("lie", &DeviceRead::lie)};
+    Use<obj_mapping | obj_block> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "device_read",
+                                      doc = "the device reads through a mapping or a coherent block";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::device;
+    static constexpr std::array fields{f("", &DeviceRead::object), f("off", &DeviceRead::off),
+                                       f("len", &DeviceRead::len), f("lie", &DeviceRead::lie)};
 };
 struct DeviceWrite {
-    Use<obj_mapping | obj_block> object; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::seed> seed; Arg<Shape::lie> lie;
-    static constexpr std::string_view name = "device_write", doc = "the device writes through a mapping or a coherent block";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::device;
-    static constexpr std::array fields{f("", &DeviceWrite::object), f("off", &DeviceWrite::off), f("len", &DeviceWrite::len), f("seed", &DeviceWrite::seed), f("lie", &DeviceWrite::lie)};
+    Use<obj_mapping | obj_block> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::seed> seed;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "device_write",
+                                      doc = "the device writes through a mapping or a coherent block";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::device;
+    static constexpr std::array fields{f("", &DeviceWrite::object), f("off", &DeviceWrite::off),
+                                       f("len", &DeviceWrite::len), f("seed", &DeviceWrite::seed),
+                                       f("lie", &DeviceWrite::lie)};
 };
 struct AllocCoherent {
-    Def<obj_block> out; Arg<Shape::device> dev; Arg<Shape::size> size; Arg<Shape::align> align; Arg<Shape::limit> limit; Arg<Shape::flag> zero;
-    static constexpr std::string_view name = "alloc_coherent", doc = "dma_alloc_coherent: the device's pool first, then the generic allocator";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &AllocCoherent::out), f("dev", &AllocCoherent::dev), f("size", &AllocCoherent::size), f("align", &AllocCoherent::align), f("limit", &AllocCoherent::limit), f("zero", &AllocCoherent::zero)};
+    Def<obj_block> out;
+    Arg<Shape::device> dev;
+    Arg<Shape::size> size;
+    Arg<Shape::align> align;
+    Arg<Shape::limit> limit;
+    Arg<Shape::flag> zero;
+    static constexpr std::string_view name = "alloc_coherent",
+                                      doc = "dma_alloc_coherent: the device's pool first, then the generic allocator";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &AllocCoherent::out),        f("dev", &AllocCoherent::dev),
+                                       f("size", &AllocCoherent::size),   f("align", &AllocCoherent::align),
+                                       f("limit", &AllocCoherent::limit), f("zero", &AllocCoherent::zero)};
 };
 struct FreeCoherent {
-    Use<obj_block> block; Arg<Shape::lie> lie;
+    Use<obj_block> block;
+    Arg<Shape::lie> lie;
     static constexpr std::string_view name = "free_coherent", doc = "dma_free_coherent";
-    static constexpr Ends ends = Ends::first_use; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &FreeCoherent::block), f("lie", &FreeCoherent::lie)};
 };
 struct MapSingle {
-    Def<obj_mapping> out; Use<obj_buffer | obj_block> buffer; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::dir> dir;
-    Arg<Shape::device> dev; Arg<Shape::align> align; Arg<Shape::attrs> attrs;
+    Def<obj_mapping> out;
+    Use<obj_buffer | obj_block> buffer;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::dir> dir;
+    Arg<Shape::device> dev;
+    Arg<Shape::align> align;
+    Arg<Shape::attrs> attrs;
     static constexpr std::string_view name = "map_single", doc = "dma_map_single: give bytes of a buffer to a device";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &MapSingle::out), f("", &MapSingle::buffer), f("off", &MapSingle::off), f("len", &MapSingle::len), f("dir", &MapSingle::dir), f("dev", &MapSingle::dev), f("align", &MapSingle::align), f("attrs", &MapSingle::attrs)};
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &MapSingle::out),        f("", &MapSingle::buffer),
+                                       f("off", &MapSingle::off),     f("len", &MapSingle::len),
+                                       f("dir", &MapSingle::dir),     f("dev", &MapSingle::dev),
+                                       f("align", &MapSingle::align), f("attrs", &MapSingle::attrs)};
 };
 struct UnmapSingle {
-    Use<obj_mapping> mapping; Arg<Shape::used> used; Arg<Shape::attrs> attrs; Arg<Shape::lie> lie;
+    Use<obj_mapping> mapping;
+    Arg<Shape::used> used;
+    Arg<Shape::attrs> attrs;
+    Arg<Shape::lie> lie;
     static constexpr std::string_view name = "unmap_single", doc = "dma_unmap_single: take the bytes back";
-    static constexpr Ends ends = Ends::first_use; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &UnmapSingle::mapping), f("used", &UnmapSingle::used), f("attrs", &UnmapSingle::attrs), f("lie", &UnmapSingle::lie)};
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &UnmapSingle::mapping), f("used", &UnmapSingle::used),
+                                       f("attrs", &UnmapSingle::attrs), f("lie", &UnmapSingle::lie)};
 };
 struct SyncForCpu {
-    Use<obj_mapping | obj_block> mapping; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::sync_dir> dir; Arg<Shape::lie> lie;
-    static constexpr std::string_view name = "sync_single_for_cpu", doc = "dma_sync_single_range_for_cpu, DmaOp::prepare_read";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &SyncForCpu::mapping), f("off", &SyncForCpu::off), f("len", &SyncForCpu::len), f("dir", &SyncForCpu::dir), f("lie", &SyncForCpu::lie)};
+    Use<obj_mapping | obj_block> mapping;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::sync_dir> dir;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "sync_single_for_cpu",
+                                      doc = "dma_sync_single_range_for_cpu, DmaOp::prepare_read";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &SyncForCpu::mapping), f("off", &SyncForCpu::off),
+                                       f("len", &SyncForCpu::len), f("dir", &SyncForCpu::dir),
+                                       f("lie", &SyncForCpu::lie)};
 };
 struct SyncForDevice {
-    Use<obj_mapping | obj_block> mapping; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::sync_dir> dir; Arg<Shape::lie> lie;
-    static constexpr std::string_view name = "sync_single_for_device", doc = "dma_sync_single_range_for_device, DmaOp::confirm_write";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &SyncForDevice::mapping), f("off", &SyncForDevice::off), f("len", &SyncForDevice::len), f("dir", &SyncForDevice::dir), f("lie", &SyncForDevice::lie)};
+    Use<obj_mapping | obj_block> mapping;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::sync_dir> dir;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "sync_single_for_device",
+                                      doc = "dma_sync_single_range_for_device, DmaOp::confirm_write";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &SyncForDevice::mapping), f("off", &SyncForDevice::off),
+                                       f("len", &SyncForDevice::len), f("dir", &SyncForDevice::dir),
+                                       f("lie", &SyncForDevice::lie)};
 };
 struct CacheMaintenance {
-    Use<obj_buffer> buffer; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::cache_op> op;
-    static constexpr std::string_view name = "cache", doc = "DmaOp::flush, invalidate, flush_invalidate on a client's own bytes";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &CacheMaintenance::buffer), f("off", &CacheMaintenance::off), f("len", &CacheMaintenance::len), f("op", &CacheMaintenance::op)};
+    Use<obj_buffer> buffer;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::cache_op> op;
+    static constexpr std::string_view name = "cache",
+                                      doc = "DmaOp::flush, invalidate, flush_invalidate on a client's own bytes";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &CacheMaintenance::buffer), f("off", &CacheMaintenance::off),
+                                       f("len", &CacheMaintenance::len), f("op", &CacheMaintenance::op)};
 };
 struct DeclarePool {
-    Def<obj_pool> out; Arg<Shape::device> dev; Arg<Shape::size> size; Arg<Shape::place> at; Arg<Shape::flag> exclusive;
+    Def<obj_pool> out;
+    Arg<Shape::device> dev;
+    Arg<Shape::size> size;
+    Arg<Shape::place> at;
+    Arg<Shape::flag> exclusive;
     static constexpr std::string_view name = "declare_pool", doc = "dma_declare_coherent_memory";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &DeclarePool::out), f("dev", &DeclarePool::dev), f("size", &DeclarePool::size), f("at", &DeclarePool::at), f("exclusive", &DeclarePool::exclusive)};
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &DeclarePool::out), f("dev", &DeclarePool::dev),
+                                       f("size", &DeclarePool::size), f("at", &DeclarePool::at),
+                                       f("exclusive", &DeclarePool::exclusive)};
 };
 struct AllocFromPool {
-    Def<obj_block> out; Use<obj_pool> pool; Arg<Shape::size> size;
+    Def<obj_block> out;
+    Use<obj_pool> pool;
+    Arg<Shape::size> size;
     static constexpr std::string_view name = "alloc_from_pool", doc = "dma_alloc_from_dev_coherent";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &AllocFromPool::out), f("", &AllocFromPool::pool), f("size", &AllocFromPool::size)};
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &AllocFromPool::out), f("", &AllocFromPool::pool),
+                                       f("size", &AllocFromPool::size)};
 };
 struct ReleaseFromPool {
-    Use<obj_block> block; Arg<Shape::lie> lie;
+    Use<obj_block> block;
+    Arg<Shape::lie> lie;
     static constexpr std::string_view name = "release_from_pool", doc = "dma_release_from_dev_coherent";
-    static constexpr Ends ends = Ends::first_use; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &ReleaseFromPool::block), f("lie", &ReleaseFromPool::lie)};
 };
 struct MmapFromPool {
-    Def<obj_window> out; Use<obj_block> block; Arg<Shape::pages> pages; Arg<Shape::nth> pgoff; Arg<Shape::lie> lie;
-    static constexpr std::string_view name = "mmap_from_pool", doc = "dma_mmap_from_dev_coherent: a user-space window onto a block";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::client;
-    static constexpr std::array fields{f("", &MmapFromPool::out), f("", &MmapFromPool::block), f("pages", &MmapFromPool::pages), f("pgoff", &MmapFromPool::pgoff), f("lie", &MmapFromPool::lie)};
+    Def<obj_window> out;
+    Use<obj_block> block;
+    Arg<Shape::pages> pages;
+    Arg<Shape::nth> pgoff;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "mmap_from_pool",
+                                      doc = "dma_mmap_from_dev_coherent: a user-space window onto a block";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr std::array fields{f("", &MmapFromPool::out), f("", &MmapFromPool::block),
+                                       f("pages", &MmapFromPool::pages), f("pgoff", &MmapFromPool::pgoff),
+                                       f("lie", &MmapFromPool::lie)};
 };
 struct Munmap {
     Use<obj_window> window;
     static constexpr std::string_view name = "munmap", doc = "close a window";
-    static constexpr Ends ends = Ends::first_use; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &Munmap::window)};
 };
 struct ReleasePool {
     Use<obj_pool> pool;
     static constexpr std::string_view name = "release_pool", doc = "dma_release_coherent_memory";
-    static constexpr Ends ends = Ends::first_use; static constexpr Actor actor = Actor::client;
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
     static constexpr std::array fields{f("", &ReleasePool::pool)};
 };
 struct Evict {
-    Use<obj_buffer | obj_mapping | obj_block> object; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::nth> callback;
-    static constexpr std::string_view name = "evict", doc = "the cache evicts lines, now or at the n-th platform call inside the next op";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::machine;
-    static constexpr std::array fields{f("", &Evict::object), f("off", &Evict::off), f("len", &Evict::len), f("callback", &Evict::callback)};
+    Use<obj_buffer | obj_mapping | obj_block> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::nth> callback;
+    static constexpr std::string_view name = "evict",
+                                      doc =
+                                          "the cache evicts lines, now or at the n-th platform call inside the next op";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::machine;
+    static constexpr std::array fields{f("", &Evict::object), f("off", &Evict::off), f("len", &Evict::len),
+                                       f("callback", &Evict::callback)};
 };
 struct Prefetch {
-    Use<obj_buffer | obj_mapping | obj_block> object; Arg<Shape::off> off; Arg<Shape::len> len; Arg<Shape::nth> callback;
-    static constexpr std::string_view name = "prefetch", doc = "the cache reloads clean lines, now or at the n-th platform call inside the next op";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::machine;
-    static constexpr std::array fields{f("", &Prefetch::object), f("off", &Prefetch::off), f("len", &Prefetch::len), f("callback", &Prefetch::callback)};
+    Use<obj_buffer | obj_mapping | obj_block> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::nth> callback;
+    static constexpr std::string_view
+        name = "prefetch",
+        doc = "the cache reloads clean lines, now or at the n-th platform call inside the next op";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::machine;
+    static constexpr std::array fields{f("", &Prefetch::object), f("off", &Prefetch::off), f("len", &Prefetch::len),
+                                       f("callback", &Prefetch::callback)};
 };
 struct Fail {
     Arg<Shape::nth> nth;
-    static constexpr std::string_view name = "fail", doc = "the n-th platform call that may fail (meta_alloc, set_uncached) inside the next op fails";
-    static constexpr Ends ends = Ends::nothing; static constexpr Actor actor = Actor::machine;
+    static constexpr std::string_view
+        name = "fail",
+        doc = "the n-th platform call that may fail (meta_alloc, set_uncached) inside the next op fails";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::machine;
     static constexpr std::array fields{f("nth", &Fail::nth)};
 };
 
@@ -163,10 +277,10 @@ template <class... Op> struct OpList {
 };
 
 // Append only: cases store the index.
-using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops::DeviceRead, ops::DeviceWrite, ops::SyncForCpu,
-                   ops::SyncForDevice, ops::UnmapSingle, ops::FreeBuffer, ops::AllocCoherent, ops::FreeCoherent, ops::DeclarePool,
-                   ops::AllocFromPool, ops::ReleaseFromPool, ops::MmapFromPool, ops::Munmap, ops::ReleasePool,
-                   ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail>;
+using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops::DeviceRead, ops::DeviceWrite,
+                   ops::SyncForCpu, ops::SyncForDevice, ops::UnmapSingle, ops::FreeBuffer, ops::AllocCoherent,
+                   ops::FreeCoherent, ops::DeclarePool, ops::AllocFromPool, ops::ReleaseFromPool, ops::MmapFromPool,
+                   ops::Munmap, ops::ReleasePool, ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

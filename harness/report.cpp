@@ -9,7 +9,10 @@
 namespace dmaudit {
 namespace {
 
-std::string_view op_name(uint8_t op) { return op < op_count ? specs()[op].name : "end"; }
+std::string_view op_name(uint8_t op)
+{
+    return op < op_count ? specs()[op].name : "end";
+}
 
 // How a byte is drawn.
 struct Glyph {
@@ -20,19 +23,28 @@ struct Glyph {
 Glyph glyph(uint8_t s)
 {
     switch (owner_of(s)) {
-    case Owner::none: return {'.', 90, "nobody's"};
-    case Owner::provider: return {'p', 35, "provider's"};
+    case Owner::none:
+        return {'.', 90, "nobody's"};
+    case Owner::provider:
+        return {'p', 35, "provider's"};
     case Owner::cpu:
         if (direction_of(s) == Direction::none)
-            return cache_of(s) == CacheState::cpu_wrote ? Glyph{'W', 32, "CPU's, written"} : cache_of(s) == CacheState::device_wrote ? Glyph{'s', 33, "CPU's, stale"} : Glyph{'c', 32, "CPU's"};
-        return cache_of(s) == CacheState::cpu_wrote ? Glyph{'H', 36, "mapped, with the CPU, written"} : Glyph{'h', 36, "mapped, with the CPU"};
+            return cache_of(s) == CacheState::cpu_wrote      ? Glyph{'W', 32, "CPU's, written"}
+                   : cache_of(s) == CacheState::device_wrote ? Glyph{'s', 33, "CPU's, stale"}
+                                                             : Glyph{'c', 32, "CPU's"};
+        return cache_of(s) == CacheState::cpu_wrote ? Glyph{'H', 36, "mapped, with the CPU, written"}
+                                                    : Glyph{'h', 36, "mapped, with the CPU"};
     case Owner::device:
-        return direction_of(s) == Direction::to ? Glyph{'r', 34, "device's, to_device"}
-               : direction_of(s) == Direction::none ? Glyph{'m', 34, "several devices', to_device"}
-               : cache_of(s) == CacheState::device_wrote ? Glyph{'D', 31, "device's, written by it"} : Glyph{'d', 31, "device's"};
-    case Owner::shared: return {'S', 33, "coherent"};
-    case Owner::guard: return {'t', 90, "tail of a block"};
-    default: return {'?', 0, "?"};
+        return direction_of(s) == Direction::to          ? Glyph{'r', 34, "device's, to_device"}
+               : direction_of(s) == Direction::none      ? Glyph{'m', 34, "several devices', to_device"}
+               : cache_of(s) == CacheState::device_wrote ? Glyph{'D', 31, "device's, written by it"}
+                                                         : Glyph{'d', 31, "device's"};
+    case Owner::shared:
+        return {'S', 33, "coherent"};
+    case Owner::guard:
+        return {'t', 90, "tail of a block"};
+    default:
+        return {'?', 0, "?"};
     }
 }
 
@@ -67,7 +79,8 @@ class History final : public StepTrace {
             if (step == last)
                 continue;
             last = step;
-            out += fmt::format("    op {:<3} {}\n", step, step < case_.count ? print(case_.steps[step]) : "(everything is given back)");
+            out += fmt::format("    op {:<3} {}\n", step,
+                               step < case_.count ? print(case_.steps[step]) : "(everything is given back)");
         }
         return out;
     }
@@ -85,7 +98,9 @@ class History final : public StepTrace {
                     out += ' ';
                 if (std::find(seen.begin(), seen.end(), g.letter) == seen.end()) {
                     seen.push_back(g.letter);
-                    legend += (legend.empty() ? "" : ", ") + (colour ? fmt::format("\x1b[{}m{}\x1b[0m {}", g.colour, g.letter, g.meaning) : fmt::format("{} {}", g.letter, g.meaning));
+                    legend += (legend.empty() ? "" : ", ") +
+                              (colour ? fmt::format("\x1b[{}m{}\x1b[0m {}", g.colour, g.letter, g.meaning)
+                                      : fmt::format("{} {}", g.letter, g.meaning));
                 }
             }
             out += '\n';
@@ -124,16 +139,19 @@ BugKey key_of(const Case& c, const Result& r)
 {
     if (!r.violation)
         return {};
-    return {r.violation->rule, static_cast<uint8_t>(r.violation->state & 0x7f), r.step < c.count ? c.steps[r.step].op : static_cast<uint8_t>(op_count)};
+    return {r.violation->rule, static_cast<uint8_t>(r.violation->state & 0x7f),
+            r.step < c.count ? c.steps[r.step].op : static_cast<uint8_t>(op_count)};
 }
 
 std::string key_lines(const BugKey& k)
 {
     const std::string_view name = rule(k.rule).name, state = state_name(k.state), op = op_name(k.op);
-    return fmt::format("dmaudit.cc:1: ASSERTION FAILED: dmaudit {} {}->{}\nDEDUP_TOKEN: {}--{}--{}\n", name, state, op, name, state, op);
+    return fmt::format("dmaudit.cc:1: ASSERTION FAILED: dmaudit {} {}->{}\nDEDUP_TOKEN: {}--{}--{}\n", name, state, op,
+                       name, state, op);
 }
 
-std::string report(const Case& c, const Result& r, const dmaudit_provider& provider, Session& session, const ReportOptions& options)
+std::string report(const Case& c, const Result& r, const dmaudit_provider& provider, Session& session,
+                   const ReportOptions& options)
 {
     if (!r.violation)
         return "no violation\n";
@@ -142,16 +160,24 @@ std::string report(const Case& c, const Result& r, const dmaudit_provider& provi
     History history(c, v);
     execute(c, provider, session, nullptr, nullptr, &history);
 
-    const auto bold = [&](std::string_view s) { return options.colour ? fmt::format("\x1b[1m{}\x1b[0m", s) : std::string(s); };
+    const auto bold = [&](std::string_view s) {
+        return options.colour ? fmt::format("\x1b[1m{}\x1b[0m", s) : std::string(s);
+    };
     std::string out = key_lines(key_of(c, r));
-    const std::string_view whose = broken.fault == Fault::provider ? "the provider's fault" : broken.fault == Fault::client ? "the client's fault" : "a limit of the auditor";
-    out += fmt::format("\n{}: {}\n  {} (CWE-{}; provider: {})\n", bold(broken.name), broken.meaning, whose, broken.cwe, provider.name);
-    out += fmt::format("\n  op {:<3}  {}\n", r.step, r.step < c.count ? print(c.steps[r.step]) : "(at the end: everything is given back)");
+    const std::string_view whose = broken.fault == Fault::provider ? "the provider's fault"
+                                   : broken.fault == Fault::client ? "the client's fault"
+                                                                   : "a limit of the auditor";
+    out += fmt::format("\n{}: {}\n  {} (CWE-{}; provider: {})\n", bold(broken.name), broken.meaning, whose, broken.cwe,
+                       provider.name);
+    out += fmt::format("\n  op {:<3}  {}\n", r.step,
+                       r.step < c.count ? print(c.steps[r.step]) : "(at the end: everything is given back)");
     if (*v.what)
-        out += fmt::format("  what    {}", v.what) + (v.numbers ? fmt::format(": expected {:#x}, found {:#x}\n", v.expected, v.got) : "\n");
+        out += fmt::format("  what    {}", v.what) +
+               (v.numbers ? fmt::format(": expected {:#x}, found {:#x}\n", v.expected, v.got) : "\n");
     if (history.has_bytes()) {
         out += fmt::format("  bytes   {} from physical address {:#x}\n", v.bytes.len, history.address());
-        out += fmt::format("  state   {}: {}{}\n", state_name(v.state), state_text(v.state), is_initialised(v.state) ? "" : ", contents undefined");
+        out += fmt::format("  state   {}: {}{}\n", state_name(v.state), state_text(v.state),
+                           is_initialised(v.state) ? "" : ", contents undefined");
         if (const std::string lines = history.lines(); !lines.empty())
             out += fmt::format("\n  what happened to {:#x}:\n{}", history.address(), lines);
         out += fmt::format("\n  the bytes around it:\n{}", history.picture(options.colour));

@@ -32,7 +32,8 @@ struct Careless {
     {
         provider.name = "careless";
         provider.streaming = &streaming;
-        streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t d, dmaudit_mapping* m) -> int {
+        streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t d,
+                                  dmaudit_mapping* m) -> int {
             static_cast<uint8_t*>(cpu)[r->size] = 0;
             return builtin_provider().streaming->map_single(ctx, r, cpu, d, m);
         };
@@ -40,13 +41,16 @@ struct Careless {
     Careless(const Careless&) = delete;
 };
 
-const std::string client_case = "world banks=64K@0x80000000\nb0 = buffer size=300 at=16\nm0 = map_single b0 off=0 len=300 dir=from_device\n"
-                                "device_write m0 off=0 len=300 seed=7\ncpu_read b0 off=0 len=8\n";
-const std::string provider_case = "world banks=64K@0x80000000\nb0 = buffer size=128\ncpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\n";
+const std::string client_case =
+    "world banks=64K@0x80000000\nb0 = buffer size=300 at=16\nm0 = map_single b0 off=0 len=300 dir=from_device\n"
+    "device_write m0 off=0 len=300 seed=7\ncpu_read b0 off=0 len=8\n";
+const std::string provider_case =
+    "world banks=64K@0x80000000\nb0 = buffer size=128\ncpu_write b0 len=128\nm0 = map_single b0 len=64 dir=to_device\n";
 
 TEST(Report, of_a_client_s_mistake)
 {
-    EXPECT_EQ(report_of(client_case, builtin_provider(), {false, "dmaudit run case.dma"}), R"(dmaudit.cc:1: ASSERTION FAILED: dmaudit cpu-read-of-device-bytes D.from.s->cpu_read
+    EXPECT_EQ(report_of(client_case, builtin_provider(), {false, "dmaudit run case.dma"}),
+              R"(dmaudit.cc:1: ASSERTION FAILED: dmaudit cpu-read-of-device-bytes D.from.s->cpu_read
 DEDUP_TOKEN: cpu-read-of-device-bytes--D.from.s--cpu_read
 
 cpu-read-of-device-bytes: the CPU read bytes of a from_device or bidirectional mapping that the device owns
@@ -77,7 +81,8 @@ cpu-read-of-device-bytes: the CPU read bytes of a from_device or bidirectional m
 TEST(Report, of_a_provider_s_mistake)
 {
     const Careless careless;
-    EXPECT_EQ(report_of(provider_case, careless.provider), R"(dmaudit.cc:1: ASSERTION FAILED: dmaudit corrupts-neighbour C.d->map_single
+    EXPECT_EQ(report_of(provider_case, careless.provider),
+              R"(dmaudit.cc:1: ASSERTION FAILED: dmaudit corrupts-neighbour C.d->map_single
 DEDUP_TOKEN: corrupts-neighbour--C.d--map_single
 
 corrupts-neighbour: a call changed client bytes outside its own range
@@ -106,10 +111,14 @@ corrupts-neighbour: a call changed client bytes outside its own range
 TEST(Report, begins_with_the_two_lines_that_triage_tools_read)
 {
     const Careless careless;
-    for (const std::string& text : {report_of(client_case, builtin_provider()), report_of(provider_case, careless.provider), report_of(client_case, builtin_provider(), {true, ""})}) {
+    for (const std::string& text :
+         {report_of(client_case, builtin_provider()), report_of(provider_case, careless.provider),
+          report_of(client_case, builtin_provider(), {true, ""})}) {
         const size_t first = text.find('\n'), second = text.find('\n', first + 1);
         EXPECT_TRUE(std::regex_search(text.substr(0, first), std::regex("^[^ ]+:[0-9]+: ASSERTION FAILED: "))) << text;
-        EXPECT_TRUE(std::regex_match(text.substr(first + 1, second - first - 1), std::regex("DEDUP_TOKEN: [a-z-]+--[A-Za-z.]+--[a-z_]+"))) << text;
+        EXPECT_TRUE(std::regex_match(text.substr(first + 1, second - first - 1),
+                                     std::regex("DEDUP_TOKEN: [a-z-]+--[A-Za-z.]+--[a-z_]+")))
+            << text;
         EXPECT_EQ(text.find('\x1b'), text.find('\x1b', second)) << "the key is never coloured";
     }
 }
@@ -135,7 +144,8 @@ TEST(Report, holds_no_host_address)
         std::snprintf(text, sizeof text, "%zx", reinterpret_cast<size_t>(p) >> 24);
         return std::string(text);
     };
-    for (const char* text : {"k0 = alloc_coherent size=100\nfree_coherent k0 lie=interior\n", "k0 = alloc_coherent size=100\nfree_coherent k0\ncpu_write k0 len=1\n"}) {
+    for (const char* text : {"k0 = alloc_coherent size=100\nfree_coherent k0 lie=interior\n",
+                             "k0 = alloc_coherent size=100\nfree_coherent k0\ncpu_write k0 len=1\n"}) {
         const Case c = case_of(text);
         const Result r = execute(c, builtin_provider(), session);
         const std::string out = report(c, r, builtin_provider(), session, {});
@@ -146,7 +156,8 @@ TEST(Report, holds_no_host_address)
 
 TEST(Report, colours_change_nothing_but_colours)
 {
-    const std::string plain = report_of(client_case, builtin_provider()), coloured = report_of(client_case, builtin_provider(), {true, ""});
+    const std::string plain = report_of(client_case, builtin_provider()),
+                      coloured = report_of(client_case, builtin_provider(), {true, ""});
     EXPECT_EQ(plain.find('\x1b'), plain.npos);
     EXPECT_NE(coloured.find("\x1b[31mD\x1b[0m"), coloured.npos);
     EXPECT_EQ(std::regex_replace(coloured, std::regex("\x1b\\[[0-9]+m"), ""), plain);
@@ -166,7 +177,8 @@ TEST(BugKey, is_rule_state_and_op_without_the_initialised_bit)
     EXPECT_EQ(k.rule, RuleId::cpu_read_of_device_bytes);
     EXPECT_EQ(k.state, code_of(Dfrom_s));
     EXPECT_EQ(k.op, Ops::index_of<ops::CpuRead>());
-    EXPECT_EQ(key_lines(k), "dmaudit.cc:1: ASSERTION FAILED: dmaudit cpu-read-of-device-bytes D.from.s->cpu_read\nDEDUP_TOKEN: cpu-read-of-device-bytes--D.from.s--cpu_read\n");
+    EXPECT_EQ(key_lines(k), "dmaudit.cc:1: ASSERTION FAILED: dmaudit cpu-read-of-device-bytes "
+                            "D.from.s->cpu_read\nDEDUP_TOKEN: cpu-read-of-device-bytes--D.from.s--cpu_read\n");
     BugKey end = k;
     end.op = op_count;
     EXPECT_NE(key_lines(end).find("--end\n"), std::string::npos) << "what is found when everything is given back";
@@ -176,16 +188,21 @@ TEST(BugKey, does_not_depend_on_places_lengths_or_seeds)
 {
     Session s;
     const Case a = case_of(client_case);
-    const Case b = case_of("world banks=128K@0x40000000 line=32\nb3 = buffer size=900 at=64\nm7 = map_single b3 off=64 len=800 dir=from_device\ndevice_write m7 len=800 seed=1\ncpu_read b3 off=70 len=1\n");
+    const Case b = case_of("world banks=128K@0x40000000 line=32\nb3 = buffer size=900 at=64\nm7 = map_single b3 off=64 "
+                           "len=800 dir=from_device\ndevice_write m7 len=800 seed=1\ncpu_read b3 off=70 len=1\n");
     EXPECT_EQ(key_of(a, execute(a, builtin_provider(), s)), key_of(b, execute(b, builtin_provider(), s)));
 }
 
 TEST(Report, tells_who_put_the_byte_into_its_state_and_draws_it)
 {
-    const std::string text = report_of("world banks=64K@0x80000000\nb0 = buffer size=64\ncpu_write b0 len=32\nm0 = map_single b0 len=64 dir=to_device\ncpu_write b0 off=32 len=1\ndevice_read m0 off=32 len=4\n", builtin_provider());
+    const std::string text =
+        report_of("world banks=64K@0x80000000\nb0 = buffer size=64\ncpu_write b0 len=32\nm0 = map_single b0 len=64 "
+                  "dir=to_device\ncpu_write b0 off=32 len=1\ndevice_read m0 off=32 len=4\n",
+                  builtin_provider());
     EXPECT_NE(text.find("dirty-device-read"), text.npos);
     EXPECT_NE(text.find("op 4    device_read m0 off=32 len=4"), text.npos) << text;
-    for (const char* line : {"    op 0   b0 = buffer size=64\n", "    op 2   m0 = map_single b0 len=64 dir=to_device\n", "    op 3   cpu_write b0 off=32 len=1\n"})
+    for (const char* line : {"    op 0   b0 = buffer size=64\n", "    op 2   m0 = map_single b0 len=64 dir=to_device\n",
+                             "    op 3   cpu_write b0 off=32 len=1\n"})
         EXPECT_NE(text.find(line), text.npos) << line << text;
     EXPECT_EQ(text.find("    op 1 "), text.npos) << "that op did not touch the byte";
     EXPECT_NE(text.find("rrrrrrrrrrrrrrrr rrrrrrrrrrrrrrrr Hrrrrrrrrrrrrrrr"), text.npos) << text;

@@ -22,14 +22,29 @@ std::array<Layout, op_count> make_layouts()
             if (fields[i].shape == Shape::def || fields[i].shape == Shape::use)
                 l.names[l.n_names++] = i;
             switch (fields[i].shape) {
-            case Shape::def: first(l.def, i); break;
-            case Shape::use: first(l.use, i); break;
-            case Shape::off: first(l.off, i); break;
-            case Shape::len: first(l.len, i); break;
-            case Shape::size: first(l.size, i); break;
-            case Shape::pages: first(l.pages, i); break;
-            case Shape::place: first(l.place, i); break;
-            default: break;
+            case Shape::def:
+                first(l.def, i);
+                break;
+            case Shape::use:
+                first(l.use, i);
+                break;
+            case Shape::off:
+                first(l.off, i);
+                break;
+            case Shape::len:
+                first(l.len, i);
+                break;
+            case Shape::size:
+                first(l.size, i);
+                break;
+            case Shape::pages:
+                first(l.pages, i);
+                break;
+            case Shape::place:
+                first(l.place, i);
+                break;
+            default:
+                break;
             }
         }
         if (l.def != Layout::absent)
@@ -44,8 +59,14 @@ std::array<Layout, op_count> make_layouts()
     return all;
 }
 
-bool is_kind(Obj kind) { return kind == obj_buffer || kind == obj_mapping || kind == obj_block || kind == obj_pool || kind == obj_window; }
-bool is_name(uint64_t v) { return v <= name_of(obj_window, 0xff) && is_kind(name_kind(v)); }
+bool is_kind(Obj kind)
+{
+    return kind == obj_buffer || kind == obj_mapping || kind == obj_block || kind == obj_pool || kind == obj_window;
+}
+bool is_name(uint64_t v)
+{
+    return v <= name_of(obj_window, 0xff) && is_kind(name_kind(v));
+}
 
 } // namespace
 

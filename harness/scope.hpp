@@ -1,6 +1,6 @@
-// What is known about a case without running it: which names are defined, alive and dead, how long their objects are and
-// which ranges were used on them, supposing that every op succeeds. All passes over cases resolve names here and only
-// here, so a case means the same on every provider. Fixed arrays, no heap: it is rebuilt for every decoded case.
+// What is known about a case without running it: which names are defined, alive and dead, how long their objects are
+// and which ranges were used on them, supposing that every op succeeds. All passes over cases resolve names here and
+// only here, so a case means the same on every provider. Fixed arrays, no heap: it is rebuilt for every decoded case.
 #pragma once
 #include "harness/case.hpp"
 #include <array>
@@ -19,9 +19,9 @@ struct Layout {
     uint8_t n_names = 0;
     uint8_t def = absent, use = absent; // the defined name; the first used name
     uint8_t off = absent, len = absent, size = absent, pages = absent, place = absent;
-    Obj makes = obj_none;   // kind of the defined name
-    uint8_t needs = 0;      // kinds accepted as the first used name
-    uint8_t n_makers = 0;   // ops that define one of these kinds, in the order of the list of ops
+    Obj makes = obj_none; // kind of the defined name
+    uint8_t needs = 0;    // kinds accepted as the first used name
+    uint8_t n_makers = 0; // ops that define one of these kinds, in the order of the list of ops
     std::array<uint8_t, op_count> makers{};
 };
 const std::array<Layout, op_count>& layouts();
@@ -57,7 +57,8 @@ class Scope {
         const Known* k = find(name);
         return k && k->alive;
     }
-    // Objects of the given kinds, alive or dead; the k-th most recently defined (0 = the last). Precondition: k < count.
+    // Objects of the given kinds, alive or dead; the k-th most recently defined (0 = the last). Precondition: k <
+    // count.
     unsigned count(uint8_t kinds, bool alive) const
     {
         unsigned n = 0;
@@ -77,7 +78,10 @@ class Scope {
 
     // The number that the next name of this kind gets.
     unsigned next(Obj kind) const;
-    bool defined(Obj kind, unsigned number) const { return index_[static_cast<size_t>(obj_index(kind))][number & 0xff] != 0; }
+    bool defined(Obj kind, unsigned number) const
+    {
+        return index_[static_cast<size_t>(obj_index(kind))][number & 0xff] != 0;
+    }
 
     std::span<const Known> objects() const { return {objects_.data(), n_}; }
     const World& world() const { return *world_; }
@@ -89,9 +93,9 @@ class Scope {
         std::array<uint64_t, max_banks> start{}, bytes{};
     };
     const Space& space(Obj kind) const { return kind == obj_pool ? pools_ : clients_; }
-    // The first place from `at` on (then in the other banks) where an object of this size overlaps no living one. Keeps the
-    // place's phase modulo the line, so that neighbours share lines as often as the caller wants; pools begin on pages.
-    // Without room the wish is returned.
+    // The first place from `at` on (then in the other banks) where an object of this size overlaps no living one. Keeps
+    // the place's phase modulo the line, so that neighbours share lines as often as the caller wants; pools begin on
+    // pages. Without room the wish is returned.
     uint64_t free_place(Obj kind, uint64_t at, uint64_t size) const;
 
   private:
@@ -110,10 +114,10 @@ class Scope {
     void remember(const Known& object, BytesUsed range);
 };
 
-// A valid case: at most max_steps steps of known ops; a defined name is of the op's kind and was not defined before; a used
-// name was defined before and is of an accepted kind (alive or dead); arguments that the op does not have are 0; the world
-// can be built and entries that it does not use are at their defaults; an expected violation names a rule. Every other
-// argument may be any integer. Empty if so, else what is wrong.
+// A valid case: at most max_steps steps of known ops; a defined name is of the op's kind and was not defined before; a
+// used name was defined before and is of an accepted kind (alive or dead); arguments that the op does not have are 0;
+// the world can be built and entries that it does not use are at their defaults; an expected violation names a rule.
+// Every other argument may be any integer. Empty if so, else what is wrong.
 std::string case_error(const Case&);
 
 } // namespace dmaudit

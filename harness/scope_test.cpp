@@ -19,12 +19,19 @@ Scope after(const Case& c)
         s.append(step);
     return s;
 }
-constexpr uint64_t b(unsigned n) { return name_of(obj_buffer, n); }
-constexpr uint64_t m(unsigned n) { return name_of(obj_mapping, n); }
+constexpr uint64_t b(unsigned n)
+{
+    return name_of(obj_buffer, n);
+}
+constexpr uint64_t m(unsigned n)
+{
+    return name_of(obj_mapping, n);
+}
 
 TEST(Scope, an_object_dies_with_the_op_that_ends_it)
 {
-    const Case c = of("b0 = buffer size=300\nb1 = buffer size=8 at=512\nm0 = map_single b0 dir=to_device\nfree_buffer b0\n");
+    const Case c =
+        of("b0 = buffer size=300\nb1 = buffer size=8 at=512\nm0 = map_single b0 dir=to_device\nfree_buffer b0\n");
     const Scope s = after(c);
     EXPECT_FALSE(s.alive(b(0)));
     EXPECT_TRUE(s.alive(b(1)));
@@ -37,7 +44,8 @@ TEST(Scope, an_object_dies_with_the_op_that_ends_it)
 
 TEST(Scope, lengths_come_from_size_len_or_pages)
 {
-    const Case c = of("b0 = buffer size=300\nm0 = map_single b0 off=20 len=100 dir=to_device\nk0 = alloc_coherent size=9000\nw0 = mmap_from_pool k0 pages=2\n");
+    const Case c = of("b0 = buffer size=300\nm0 = map_single b0 off=20 len=100 dir=to_device\nk0 = alloc_coherent "
+                      "size=9000\nw0 = mmap_from_pool k0 pages=2\n");
     const Scope s = after(c);
     EXPECT_EQ(s.find(b(0))->length, 300u);
     EXPECT_EQ(s.find(m(0))->length, 100u);
@@ -47,7 +55,8 @@ TEST(Scope, lengths_come_from_size_len_or_pages)
 
 TEST(Scope, a_range_used_on_a_mapping_is_also_the_last_of_its_buffer)
 {
-    const Case c = of("b0 = buffer size=300\nm0 = map_single b0 off=20 len=100 dir=from_device\ndevice_write m0 off=3 len=7\n");
+    const Case c =
+        of("b0 = buffer size=300\nm0 = map_single b0 off=20 len=100 dir=from_device\ndevice_write m0 off=3 len=7\n");
     const Scope s = after(c);
     EXPECT_EQ(s.find(m(0))->last, (BytesUsed{3, 7}));
     EXPECT_EQ(s.find(b(0))->last, (BytesUsed{23, 7}));

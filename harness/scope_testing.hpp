@@ -64,7 +64,9 @@ inline Case wild_case(Rng& rng)
                 const uint64_t k = rng.below(living + dead);
                 good = good && living + dead;
                 if (good)
-                    s.arg[a] = (k < living ? scope.recent(f.objs, true, static_cast<unsigned>(k)) : scope.recent(f.objs, false, static_cast<unsigned>(k - living))).name;
+                    s.arg[a] = (k < living ? scope.recent(f.objs, true, static_cast<unsigned>(k))
+                                           : scope.recent(f.objs, false, static_cast<unsigned>(k - living)))
+                                   .name;
             } else if (rng.chance(1, 2)) {
                 s.arg[a] = wild_number(rng);
             } else {

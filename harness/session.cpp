@@ -60,11 +60,19 @@ void Session::close()
     provider_->close(ctx_);
     machine_.end_call();
     if (sound && (machine_.lock_error() || machine_.locks_held()))
-        fail({RuleId::no_progress, 0, {}, 0, "a lock was taken twice, given back twice or kept", 0, machine_.locks_held(), true});
+        fail({RuleId::no_progress,
+              0,
+              {},
+              0,
+              "a lock was taken twice, given back twice or kept",
+              0,
+              machine_.locks_held(),
+              true});
     if (sound && machine_.metadata_kept())
         fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind", 0, 0, false});
     if (sound && machine_.cache().uncached_pages())
-        fail({RuleId::lost_capacity, 0, {}, 0, "close left pages uncached", 0, machine_.cache().uncached_pages(), true});
+        fail(
+            {RuleId::lost_capacity, 0, {}, 0, "close left pages uncached", 0, machine_.cache().uncached_pages(), true});
     if (auditor_.violation())
         own_ = auditor_.violation();
     auditor_.end();
@@ -87,7 +95,14 @@ bool Session::may_uncache(uint64_t at, uint64_t len)
     if (!auditor_.may_uncache({at, len}))
         return false;
     if (const auto dirty = machine_.cache().first_dirty(at, len))
-        fail({RuleId::missing_clean, 0, {*dirty, 1}, 0, "pages become uncached while a line in them is dirty", 0, 0, false});
+        fail({RuleId::missing_clean,
+              0,
+              {*dirty, 1},
+              0,
+              "pages become uncached while a line in them is dirty",
+              0,
+              0,
+              false});
     return true;
 }
 

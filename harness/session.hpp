@@ -40,10 +40,19 @@ class Session final : MachineObserver, Evidence {
     void writeback_over_stale(uint64_t line_at) override { auditor_.writeback_over_stale(line_at); }
     void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override { auditor_.drops_dirty(line_at); }
     // Evidence
-    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const override { return machine_.translate(device, bus, len); }
-    std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override { return machine_.offset_of(phys, len); }
+    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const override
+    {
+        return machine_.translate(device, bus, len);
+    }
+    std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override
+    {
+        return machine_.offset_of(phys, len);
+    }
     uint64_t phys_of(uint64_t offset) const override { return machine_.phys_of(offset); }
-    std::optional<uint64_t> first_difference(Range r) const override { return machine_.cache().first_difference(r.at, r.len); }
+    std::optional<uint64_t> first_difference(Range r) const override
+    {
+        return machine_.cache().first_difference(r.at, r.len);
+    }
     std::optional<uint64_t> first_dirty(Range r) const override { return machine_.cache().first_dirty(r.at, r.len); }
     bool byte_dirty(uint64_t at) const override { return machine_.cache().byte_dirty(at); }
     bool byte_stale(uint64_t at) const override { return machine_.cache().byte_stale(at); }

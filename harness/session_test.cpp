@@ -1,6 +1,6 @@
 // One session object serves case after case: nothing of a case may be left for the next.
-#include "harness/session.hpp"
 #include "harness/report.hpp"
+#include "harness/session.hpp"
 #include "harness/text.hpp"
 #include "providers/builtin/builtin.hpp"
 
@@ -20,7 +20,10 @@ Case case_of(std::string_view text)
 }
 
 // A provider that writes where it likes: on every page, through raw pointers, with and without cache work.
-const dmaudit_platform& platform_of(void* ctx) { return *static_cast<const dmaudit_platform*>(ctx); }
+const dmaudit_platform& platform_of(void* ctx)
+{
+    return *static_cast<const dmaudit_platform*>(ctx);
+}
 void scribble(const dmaudit_platform& p)
 {
     for (uint32_t b = 0; b < p.n_banks; b++) {
@@ -39,9 +42,16 @@ int open_scribbling(const dmaudit_platform* platform, void** ctx)
     scribble(*platform);
     return DMAUDIT_OK;
 }
-void close_scribbling(void* ctx) { scribble(platform_of(ctx)); }
-const dmaudit_coherent no_memory{sizeof no_memory, 0, [](void*, const dmaudit_request*, dmaudit_block*) -> int { return DMAUDIT_ENOMEM; }, [](void*, const dmaudit_block*) -> int { return DMAUDIT_EFAULT; }};
-const dmaudit_provider scribbler{DMAUDIT_ABI, sizeof scribbler, "scribbler", "writes everywhere", 0, open_scribbling, close_scribbling, &no_memory, nullptr, nullptr};
+void close_scribbling(void* ctx)
+{
+    scribble(platform_of(ctx));
+}
+const dmaudit_coherent no_memory{sizeof no_memory, 0,
+                                 [](void*, const dmaudit_request*, dmaudit_block*) -> int { return DMAUDIT_ENOMEM; },
+                                 [](void*, const dmaudit_block*) -> int { return DMAUDIT_EFAULT; }};
+const dmaudit_provider scribbler{DMAUDIT_ABI, sizeof scribbler, "scribbler",      "writes everywhere",
+                                 0,           open_scribbling,  close_scribbling, &no_memory,
+                                 nullptr,     nullptr};
 
 World two_banks(uint64_t coherent)
 {
@@ -58,7 +68,8 @@ void expect_pristine(Session& s, uint64_t ram, bool simulated)
     for (uint64_t at = 0; at < ram; at += 4096) {
         ASSERT_EQ(std::memcmp(s.machine().door() + at, Ram::initial_page(), 4096), 0) << "page at " << at;
         if (simulated) {
-            ASSERT_EQ(std::memcmp(s.machine().cache().device_bytes() + at, Ram::initial_page(), 4096), 0) << "the device's view of the page at " << at;
+            ASSERT_EQ(std::memcmp(s.machine().cache().device_bytes() + at, Ram::initial_page(), 4096), 0)
+                << "the device's view of the page at " << at;
         }
     }
 }
@@ -78,8 +89,10 @@ TEST(Session, ram_is_as_before_wherever_a_provider_wrote)
 TEST(Session, ram_is_as_before_after_a_case)
 {
     Session s;
-    const Case c = case_of("b0 = buffer size=5000 at=7\ncpu_write b0 len=5000 seed=3\nm0 = map_single b0 off=100 len=3000 dir=bidirectional\n"
-                           "device_write m0 off=0 len=3000 seed=9\nk0 = alloc_coherent size=100 zero=yes\ndevice_write k0 len=100\nevict b0 len=5000\n");
+    const Case c = case_of("b0 = buffer size=5000 at=7\ncpu_write b0 len=5000 seed=3\nm0 = map_single b0 off=100 "
+                           "len=3000 dir=bidirectional\n"
+                           "device_write m0 off=0 len=3000 seed=9\nk0 = alloc_coherent size=100 zero=yes\ndevice_write "
+                           "k0 len=100\nevict b0 len=5000\n");
     const Result r = execute(c, builtin_provider(), s);
     EXPECT_FALSE(r.violation) << rule(r.violation->rule).name;
     expect_pristine(s, c.world.banks[0].size, true);
@@ -88,9 +101,13 @@ TEST(Session, ram_is_as_before_after_a_case)
 TEST(Session, a_case_gives_the_same_whatever_ran_before_it)
 {
     const Case cases[] = {
-        case_of("world line=32 banks=64K@0x80000000\nb0 = buffer size=300 at=16\ncpu_write b0 len=300\nm0 = map_single b0 off=0 len=300 dir=from_device\ndevice_write m0 off=0 len=300 seed=7\ncpu_read b0 off=0 len=8\n"),
-        case_of("world page=16384 line=128 banks=256K@0x40000000,128K@0 coherent=yes limit=0xffffffffffffffff\ndevice coherent=no\np0 = declare_pool size=16K at=0\nk0 = alloc_from_pool p0 size=100\ncpu_read k0 len=101\n"),
-        case_of("world banks=128K@0x80000000\nk0 = alloc_coherent size=8K zero=yes\nb0 = buffer size=64\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=to_device\nfree_buffer b0\n"),
+        case_of("world line=32 banks=64K@0x80000000\nb0 = buffer size=300 at=16\ncpu_write b0 len=300\nm0 = map_single "
+                "b0 off=0 len=300 dir=from_device\ndevice_write m0 off=0 len=300 seed=7\ncpu_read b0 off=0 len=8\n"),
+        case_of(
+            "world page=16384 line=128 banks=256K@0x40000000,128K@0 coherent=yes limit=0xffffffffffffffff\ndevice "
+            "coherent=no\np0 = declare_pool size=16K at=0\nk0 = alloc_from_pool p0 size=100\ncpu_read k0 len=101\n"),
+        case_of("world banks=128K@0x80000000\nk0 = alloc_coherent size=8K zero=yes\nb0 = buffer size=64\ncpu_write b0 "
+                "len=64\nm0 = map_single b0 len=64 dir=to_device\nfree_buffer b0\n"),
     };
     std::string fresh[3];
     for (unsigned i = 0; i < 3; i++) {

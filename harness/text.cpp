@@ -9,7 +9,10 @@ namespace {
 
 // ---- printing
 
-std::string decimal(uint64_t v) { return std::to_string(v); }
+std::string decimal(uint64_t v)
+{
+    return std::to_string(v);
+}
 std::string hex(uint64_t v)
 {
     char digits[20];
@@ -33,7 +36,8 @@ std::string value(Shape shape, uint64_t v)
 }
 std::string device(const DeviceSpec& d)
 {
-    return std::string(" coherent=") + (d.coherent ? "yes" : "no") + " limit=" + hex(d.limit) + " offset=" + hex(d.offset);
+    return std::string(" coherent=") + (d.coherent ? "yes" : "no") + " limit=" + hex(d.limit) +
+           " offset=" + hex(d.offset);
 }
 
 // ---- reading
@@ -79,7 +83,8 @@ template <class Names> std::string suggestion(std::string_view found, const Name
 
 std::string kinds_text(uint8_t kinds)
 {
-    static constexpr std::string_view names[obj_kinds] = {"a buffer (b)", "a mapping (m)", "a block (k)", "a pool (p)", "a window (w)"};
+    static constexpr std::string_view names[obj_kinds] = {"a buffer (b)", "a mapping (m)", "a block (k)", "a pool (p)",
+                                                          "a window (w)"};
     std::string out;
     for (unsigned k = 0; k < obj_kinds; k++)
         if (kinds >> k & 1)
@@ -123,8 +128,8 @@ class Parser {
     Case case_;
     std::optional<Scope> scope_; // from the first step on: the world is known by then
     bool world_seen_ = false, anything_seen_ = false, expect_seen_ = false;
-    std::string_view def_;      // of the line at hand: the name before '='
-    std::vector<Word> words_;   // and what stands after the first word
+    std::string_view def_;    // of the line at hand: the name before '='
+    std::vector<Word> words_; // and what stands after the first word
 
     bool fail(std::string message)
     {
@@ -138,7 +143,8 @@ class Parser {
         if (s.size() > max_text_line)
             return void(fail("a line has at most " + decimal(max_text_line) + " characters"));
         if (!anything_seen_ && s.starts_with(text_header)) {
-            const std::string_view rest = s.substr(text_header.size()), version = rest.substr(0, rest.find_first_of(" \t\r"));
+            const std::string_view rest = s.substr(text_header.size()),
+                                   version = rest.substr(0, rest.find_first_of(" \t\r"));
             if (version != "1")
                 return void(fail("this is version 1 of the case format, found version " + quoted(version)));
         }
@@ -221,9 +227,11 @@ class Parser {
         }
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out, base);
         if (digits.empty() || end != digits.data() + digits.size() || error == std::errc::invalid_argument)
-            return fail("expected a number (decimal, 0x hex, K or M) for '" + std::string(what) + "', found " + quoted(s));
+            return fail("expected a number (decimal, 0x hex, K or M) for '" + std::string(what) + "', found " +
+                        quoted(s));
         if (error == std::errc::result_out_of_range || (shift && out >> (64 - shift)))
-            return fail("the number for '" + std::string(what) + "' is too large: " + quoted(s) + " does not fit in 64 bits");
+            return fail("the number for '" + std::string(what) + "' is too large: " + quoted(s) +
+                        " does not fit in 64 bits");
         out <<= shift;
         return true;
     }
@@ -256,7 +264,8 @@ class Parser {
                 std::string list;
                 for (const std::string_view k : known)
                     list += " " + std::string(k);
-                return fail("'" + std::string(where) + "' has no key " + quoted(w.key) + "; its keys are:" + (list.empty() ? " none" : list));
+                return fail("'" + std::string(where) + "' has no key " + quoted(w.key) +
+                            "; its keys are:" + (list.empty() ? " none" : list));
             }
             if (seen >> i & 1)
                 return fail("'" + std::string(w.key) + "' is given twice");
@@ -286,15 +295,22 @@ class Parser {
         World& w = case_.world;
         keys("world", known, [&](size_t i, std::string_view s) {
             switch (i) {
-            case 0: return number("page", s, w.page);
-            case 1: return number("line", s, w.line);
-            case 2: return banks(s);
-            case 3: return argument("coherent", Shape::flag, s, w.devices[0].coherent);
-            case 4: return number("limit", s, w.devices[0].limit);
-            case 5: return number("offset", s, w.devices[0].offset);
+            case 0:
+                return number("page", s, w.page);
+            case 1:
+                return number("line", s, w.line);
+            case 2:
+                return banks(s);
+            case 3:
+                return argument("coherent", Shape::flag, s, w.devices[0].coherent);
+            case 4:
+                return number("limit", s, w.devices[0].limit);
+            case 5:
+                return number("offset", s, w.devices[0].offset);
             default:
                 w.mode = s == "conforming" ? Mode::conforming : Mode::hostile;
-                return s == "conforming" || s == "hostile" || fail("expected hostile or conforming for 'mode', found " + quoted(s));
+                return s == "conforming" || s == "hostile" ||
+                       fail("expected hostile or conforming for 'mode', found " + quoted(s));
             }
         });
     }
@@ -330,7 +346,8 @@ class Parser {
             return void(fail("a world has at most " + decimal(max_devices) + " devices"));
         DeviceSpec& d = w.devices[w.n_devices++];
         keys("device", known, [&](size_t i, std::string_view s) {
-            return i == 0 ? argument("coherent", Shape::flag, s, d.coherent) : number(known[i], s, i == 1 ? d.limit : d.offset);
+            return i == 0 ? argument("coherent", Shape::flag, s, d.coherent)
+                          : number(known[i], s, i == 1 ? d.limit : d.offset);
         });
     }
 
@@ -362,7 +379,8 @@ class Parser {
             for (const Rule& r : rules())
                 if (r.id != RuleId::none)
                     names.push_back(r.name);
-            return void(fail("expected 'clean' or the name of a rule, found " + quoted(name) + suggestion(name, names)));
+            return void(
+                fail("expected 'clean' or the name of a rule, found " + quoted(name) + suggestion(name, names)));
         }
         case_.expect = {Expect::violation, *id};
     }
@@ -373,13 +391,14 @@ class Parser {
         uint64_t n = 0;
         const auto prefix = std::find(obj_prefix, obj_prefix + obj_kinds, s.empty() ? '\0' : s[0]) - obj_prefix;
         const std::string_view digits = s.substr(std::min<size_t>(s.size(), 1));
-        const bool numeric = !digits.empty() && digits.size() <= 3 && digits.find_first_not_of("0123456789") == digits.npos &&
+        const bool numeric = !digits.empty() && digits.size() <= 3 &&
+                             digits.find_first_not_of("0123456789") == digits.npos &&
                              (digits[0] != '0' || digits.size() == 1);
         if (numeric)
             std::from_chars(digits.data(), digits.data() + digits.size(), n);
         if (prefix == obj_kinds || !numeric || n >= max_names)
-            return fail("expected the name of " + kinds_text(kinds) + " " + std::string(what) + ", with a number below " + decimal(max_names) +
-                        ", found " + quoted(s));
+            return fail("expected the name of " + kinds_text(kinds) + " " + std::string(what) +
+                        ", with a number below " + decimal(max_names) + ", found " + quoted(s));
         out = name_of(static_cast<Obj>(1u << prefix), static_cast<unsigned>(n));
         if (!(kinds >> prefix & 1))
             return fail("expected the name of " + kinds_text(kinds) + " " + std::string(what) + ", found " + quoted(s));
@@ -393,7 +412,8 @@ class Parser {
             if (fields[a].shape == Shape::def) {
                 if (def_.empty())
                     return fail("'" + std::string(head) + "' defines " + kinds_text(fields[a].objs) + ": expected '" +
-                                obj_prefix[obj_index(static_cast<Obj>(fields[a].objs))] + "N = " + std::string(head) + " ...'");
+                                obj_prefix[obj_index(static_cast<Obj>(fields[a].objs))] + "N = " + std::string(head) +
+                                " ...'");
                 if (!name("before '='", fields[a].objs, def_, s.arg[a]))
                     return false;
                 if (scope_->find(s.arg[a]))
@@ -457,9 +477,11 @@ class Parser {
             if (const auto d = default_of(fields[a].shape)) {
                 s.arg[a] = *d;
             } else if (a == l.len && l.use != Layout::absent) {
-                const uint64_t length = scope_->find(s.arg[l.use])->length, off = l.off == Layout::absent ? 0 : s.arg[l.off];
+                const uint64_t length = scope_->find(s.arg[l.use])->length,
+                               off = l.off == Layout::absent ? 0 : s.arg[l.off];
                 if (off > length)
-                    return void(fail("'len' is left out, but 'off' is past the end of " + print_name(s.arg[l.use]) + " (" + decimal(length) + " bytes)"));
+                    return void(fail("'len' is left out, but 'off' is past the end of " + print_name(s.arg[l.use]) +
+                                     " (" + decimal(length) + " bytes)"));
                 s.arg[a] = length - off;
             } else {
                 return void(fail("'" + std::string(head) + "' needs '" + std::string(fields[a].name) + "='"));
@@ -473,7 +495,10 @@ class Parser {
 
 } // namespace
 
-std::string print_name(uint64_t name) { return obj_prefix[obj_index(name_kind(name))] + decimal(name_number(name)); }
+std::string print_name(uint64_t name)
+{
+    return obj_prefix[obj_index(name_kind(name))] + decimal(name_number(name));
+}
 
 std::string print(const Step& s)
 {
@@ -494,7 +519,8 @@ std::string print(const Step& s)
 std::string print(const Case& c)
 {
     const World& w = c.world;
-    std::string out = std::string(text_header) + "1\nworld page=" + decimal(w.page) + " line=" + decimal(w.line) + " banks=";
+    std::string out =
+        std::string(text_header) + "1\nworld page=" + decimal(w.page) + " line=" + decimal(w.line) + " banks=";
     for (unsigned b = 0; b < w.n_banks; b++)
         out += (b ? "," : "") + bytes(w.banks[b].size) + "@" + hex(w.banks[b].phys);
     out += device(w.devices[0]) + (w.mode == Mode::conforming ? " mode=conforming\n" : "\n");
@@ -509,6 +535,9 @@ std::string print(const Case& c)
     return out;
 }
 
-Parsed parse(std::string_view text) { return Parser(text).run(); }
+Parsed parse(std::string_view text)
+{
+    return Parser(text).run();
+}
 
 } // namespace dmaudit

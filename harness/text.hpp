@@ -8,7 +8,7 @@
 namespace dmaudit {
 
 constexpr size_t max_text = size_t{1} << 20, max_text_line = 4096; // bytes
-constexpr std::string_view text_header = "# dmaudit case "; // and the version: 1
+constexpr std::string_view text_header = "# dmaudit case ";        // and the version: 1
 
 // The canonical text: declared order, defaults left out. parse(print(c)) gives c for every valid case (case_error()).
 std::string print(const Case&);

@@ -44,7 +44,8 @@ Division divide(const World&, unsigned bank);
 uint64_t client_space(const World&); // bytes
 uint64_t pool_space(const World&);   // bytes
 
-// Where `size` bytes at `place` of a space lie in RAM (offset; banks one after the other); nothing: not all in one bank.
+// Where `size` bytes at `place` of a space lie in RAM (offset; banks one after the other); nothing: not all in one
+// bank.
 std::optional<uint64_t> client_offset(const World&, uint64_t place, uint64_t size);
 std::optional<uint64_t> pool_offset(const World&, uint64_t place, uint64_t size);
 

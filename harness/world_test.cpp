@@ -1,6 +1,6 @@
-#include "harness/world.hpp"
 #include "harness/rng.hpp"
 #include "harness/scope_testing.hpp"
+#include "harness/world.hpp"
 
 #include <gtest/gtest.h>
 

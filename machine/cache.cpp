@@ -201,7 +201,8 @@ void Cache::read(uint64_t at, uint64_t len, uint8_t* out) const
         return;
     }
     for (uint64_t i = 0; i < len;) { // page by page: an uncached page has one value only
-        const uint64_t page_end = (((at + i) >> page_shift_) + 1) << page_shift_, n = std::min(len - i, page_end - (at + i));
+        const uint64_t page_end = (((at + i) >> page_shift_) + 1) << page_shift_,
+                       n = std::min(len - i, page_end - (at + i));
         std::memcpy(out + i, (uncached(at + i) ? c_ : d_.get()) + at + i, n);
         i += n;
     }

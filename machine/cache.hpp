@@ -1,8 +1,8 @@
-// The write-back CPU cache, by value. Three values of a byte: what the CPU sees (C, the RAM object), what a non-coherent
-// device sees (D) and what the two last exchanged (S, kept only for lines that such a device has written since; elsewhere
-// it equals D). A line is dirty if the harness saw a write to it or if C differs from S: code that nobody instrumented
-// behaves as on real hardware. Lines count as always present, so a missing invalidate always shows. Offsets are bytes into
-// RAM; every operation treats the lines that a range touches as a whole. Not thread-safe.
+// The write-back CPU cache, by value. Three values of a byte: what the CPU sees (C, the RAM object), what a
+// non-coherent device sees (D) and what the two last exchanged (S, kept only for lines that such a device has written
+// since; elsewhere it equals D). A line is dirty if the harness saw a write to it or if C differs from S: code that
+// nobody instrumented behaves as on real hardware. Lines count as always present, so a missing invalidate always shows.
+// Offsets are bytes into RAM; every operation treats the lines that a range touches as a whole. Not thread-safe.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -35,8 +35,8 @@ class Cache {
 
     void clean(uint64_t at, uint64_t len);
     void invalidate(uint64_t at, uint64_t len);
-    void evict(uint64_t at, uint64_t len);    // clean, then invalidate
-    void prefetch(uint64_t at, uint64_t len); // reload lines that are not dirty
+    void evict(uint64_t at, uint64_t len);                 // clean, then invalidate
+    void prefetch(uint64_t at, uint64_t len);              // reload lines that are not dirty
     void set_uncached(uint64_t at, uint64_t len, bool on); // whole pages
     bool uncached(uint64_t at) const { return uncached_[at >> page_shift_]; }
     bool all_uncached(uint64_t at, uint64_t len) const;
@@ -63,7 +63,10 @@ class Cache {
     uint64_t line() const { return line_; }
 
   private:
-    const uint8_t* exchanged(uint64_t line_at) const { return saved_[line_at >> line_shift_] ? s_.get() + line_at : d_.get() + line_at; }
+    const uint8_t* exchanged(uint64_t line_at) const
+    {
+        return saved_[line_at >> line_shift_] ? s_.get() + line_at : d_.get() + line_at;
+    }
     template <class F> void each_line(uint64_t at, uint64_t len, F f) const;
     void touch_device(uint64_t at, uint64_t len);
     void writeback(uint64_t line_at);

@@ -648,17 +648,40 @@ TEST_F(CacheTest, RandomOperationsAgreeWithThreePlainArrays)
             for (uint8_t& v : data)
                 v = static_cast<uint8_t>(dice.below(3)); // few values: silent stores and A-B-A happen
             switch (dice.below(11)) {
-            case 0: case 1:
+            case 0:
+            case 1:
                 std::copy(data.begin(), data.end(), ram.door() + at);
                 std::copy(data.begin(), data.end(), naive.c.begin() + static_cast<std::ptrdiff_t>(at));
                 break;
-            case 2: cache.wrote(at, len); naive.wrote(at, len); break;
-            case 3: cache.clean(at, len); naive.clean(at, len); break;
-            case 4: cache.invalidate(at, len); naive.invalidate(at, len); break;
-            case 5: cache.evict(at, len); naive.evict(at, len); break;
-            case 6: cache.prefetch(at, len); naive.prefetch(at, len); break;
-            case 7: case 8: cache.write(at, len, data.data()); naive.device_write(at, data); break;
-            case 9: cache.coherent_write(at, len, data.data()); naive.coherent_write(at, data); break;
+            case 2:
+                cache.wrote(at, len);
+                naive.wrote(at, len);
+                break;
+            case 3:
+                cache.clean(at, len);
+                naive.clean(at, len);
+                break;
+            case 4:
+                cache.invalidate(at, len);
+                naive.invalidate(at, len);
+                break;
+            case 5:
+                cache.evict(at, len);
+                naive.evict(at, len);
+                break;
+            case 6:
+                cache.prefetch(at, len);
+                naive.prefetch(at, len);
+                break;
+            case 7:
+            case 8:
+                cache.write(at, len, data.data());
+                naive.device_write(at, data);
+                break;
+            case 9:
+                cache.coherent_write(at, len, data.data());
+                naive.coherent_write(at, data);
+                break;
             default: {
                 if (dice.below(3))
                     break;
@@ -673,8 +696,9 @@ TEST_F(CacheTest, RandomOperationsAgreeWithThreePlainArrays)
             cache.read(3584, view.size(), view.data());
             std::optional<uint64_t> difference;
             for (uint64_t i = 3584; i < 3584 + 1024; i++) {
-                const bool same = load(i) == naive.c[i] && view[i - 3584] == naive.device_view(i) && cache.byte_dirty(i) == naive.dirty(i) &&
-                                  cache.byte_stale(i) == naive.stale(i) && cache.uncached(i) == naive.bare[i] &&
+                const bool same = load(i) == naive.c[i] && view[i - 3584] == naive.device_view(i) &&
+                                  cache.byte_dirty(i) == naive.dirty(i) && cache.byte_stale(i) == naive.stale(i) &&
+                                  cache.uncached(i) == naive.bare[i] &&
                                   (i % line || cache.line_dirty(i) == naive.line_dirty(i));
                 ASSERT_TRUE(same) << "seed " << seed << " step " << step << " at " << i;
                 if (!difference && naive.c[i] != naive.device_view(i))

@@ -94,7 +94,10 @@ Machine::Machine() : cache_(ram_.door())
     };
 }
 
-Machine::~Machine() { reset(); }
+Machine::~Machine()
+{
+    reset();
+}
 
 void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
 {

@@ -13,8 +13,13 @@ namespace dmaudit {
 
 struct MachineSpec {
     static constexpr unsigned most = 4;
-    struct Bank { uint64_t phys, size, arena; }; // bytes; the first `arena` bytes are the provider's
-    struct Device { uint64_t limit, offset; bool coherent; };
+    struct Bank {
+        uint64_t phys, size, arena;
+    }; // bytes; the first `arena` bytes are the provider's
+    struct Device {
+        uint64_t limit, offset;
+        bool coherent;
+    };
     uint64_t page = 4096, line = 64;
     unsigned n_banks = 0, n_devices = 0;
     std::array<Bank, most> banks{};
@@ -82,7 +87,7 @@ class Machine {
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }
     bool metadata_kept() const { return metas_ != nullptr; } // not given back yet
-    const std::string& log() const { return log_; } // what the provider logged, at most 4 KiB
+    const std::string& log() const { return log_; }          // what the provider logged, at most 4 KiB
 
   private:
     struct Meta; // header of a metadata allocation
@@ -101,7 +106,10 @@ class Machine {
     std::array<dmaudit_device, MachineSpec::most> devices_{};
     dmaudit_platform platform_{};
     Meta* metas_ = nullptr;
-    struct Armed { Act act; uint64_t at, len, nth; };
+    struct Armed {
+        Act act;
+        uint64_t at, len, nth;
+    };
     std::array<Armed, most_armed> armed_{};
     unsigned n_armed_ = 0, fired_ = 0, locks_held_ = 0;
     uint64_t calls_ = 0, fallible_ = 0, fault_nth_ = 0;

@@ -12,7 +12,10 @@ namespace dmaudit {
 namespace {
 
 struct Told : MachineObserver {
-    struct Call { PlatformCall call; uint64_t at, len; };
+    struct Call {
+        PlatformCall call;
+        uint64_t at, len;
+    };
     std::vector<Call> calls;
     std::vector<uint64_t> over_stale, dropped;
     Machine* machine = nullptr; // asked, at a call, whether a line is dirty
@@ -118,8 +121,14 @@ TEST_F(MachineTest, BanksLieOneAfterTheOther)
     EXPECT_EQ(machine.offset_of(0x80000, 1), 0x4000u);
     EXPECT_EQ(machine.offset_of(0x87fff, 1), 0xbfffu);
     EXPECT_EQ(machine.offset_of(0x10000, 0x4000), 0u);
-    for (const auto& [phys, len] : std::vector<std::pair<uint64_t, uint64_t>>{
-             {0xffff, 1}, {0x14000, 1}, {0x13fff, 2}, {0x10000, 0x4001}, {0x7ffff, 2}, {0x88000, 1}, {0x10001, ~uint64_t{0}}, {~uint64_t{0}, 1}})
+    for (const auto& [phys, len] : std::vector<std::pair<uint64_t, uint64_t>>{{0xffff, 1},
+                                                                              {0x14000, 1},
+                                                                              {0x13fff, 2},
+                                                                              {0x10000, 0x4001},
+                                                                              {0x7ffff, 2},
+                                                                              {0x88000, 1},
+                                                                              {0x10001, ~uint64_t{0}},
+                                                                              {~uint64_t{0}, 1}})
         EXPECT_FALSE(machine.offset_of(phys, len)) << phys << ' ' << len;
     for (const uint64_t at : {uint64_t{0}, uint64_t{0x3fff}, uint64_t{0x4000}, uint64_t{0xbfff}})
         EXPECT_EQ(machine.offset_of(machine.phys_of(at), 1), at);
@@ -169,7 +178,7 @@ TEST_F(MachineTest, TheDevicesLimitIsInclusive)
     EXPECT_FALSE(machine.reach(0, 0x11000, 1));
     EXPECT_FALSE(machine.reach(0, 0x11000, 0));
     EXPECT_FALSE(machine.reach(0, 0x10fff, ~uint64_t{0}));
-    EXPECT_EQ(machine.reach(1, 0x11000, 1), 0x1000u); // the other device gets there
+    EXPECT_EQ(machine.reach(1, 0x11000, 1), 0x1000u);     // the other device gets there
     EXPECT_EQ(machine.translate(0, 0x11000, 1), 0x1000u); // where it is, whoever can drive it
 }
 
@@ -320,7 +329,7 @@ TEST_F(MachineTest, SetUncachedIsRefusedWhereAClientHasCachedBytes)
     machine.door()[0x40] = 1;
     EXPECT_EQ(set_uncached(0x10000, 0x1000, 1), DMAUDIT_EBUSY);
     EXPECT_FALSE(machine.cache().uncached(0));
-    EXPECT_EQ(machine.door()[0x40], 1); // nothing happened
+    EXPECT_EQ(machine.door()[0x40], 1);                      // nothing happened
     EXPECT_EQ(set_uncached(0x10000, 0x1000, 0), DMAUDIT_OK); // only the way in is asked
 }
 
@@ -572,19 +581,19 @@ TEST_F(MachineTest, TheLogKeepsLinesAndStopsGrowing)
 
 TEST_F(MachineTest, ResetRestoresRamWhoeverWroteIt)
 {
-    machine.door()[0x123] = 1;                     // a provider, through a raw pointer
-    machine.client()[0x1123] = 2;                  // a client
-    device_write(0, 0x2123, 3);                    // a device, not fetched yet
-    device_write(0, 0x3123, 4);                    // a device, fetched
+    machine.door()[0x123] = 1;    // a provider, through a raw pointer
+    machine.client()[0x1123] = 2; // a client
+    device_write(0, 0x2123, 3);   // a device, not fetched yet
+    device_write(0, 0x3123, 4);   // a device, fetched
     invalidate(0x13123, 1);
-    device_write(1, 0x4123, 5);                    // a device that snoops
-    machine.door()[0x5123] = 6;                    // written back
+    device_write(1, 0x4123, 5); // a device that snoops
+    machine.door()[0x5123] = 6; // written back
     clean(0x81123, 1);
-    set_uncached(0x82000, 0x1000, 1);              // uncached, by the CPU and a device
+    set_uncached(0x82000, 0x1000, 1); // uncached, by the CPU and a device
     machine.door()[0x6123] = 7;
     device_write(0, 0x6124, 8);
-    machine.cpu_wrote(0x7123, 1);                  // a silent store
-    machine.door()[machine.ram_size() - 1] = 9;    // the last byte
+    machine.cpu_wrote(0x7123, 1);               // a silent store
+    machine.door()[machine.ram_size() - 1] = 9; // the last byte
     machine.arm(Machine::Act::evict, 0, 64, 1);
     machine.arm_fault(1);
     const uint64_t size = machine.ram_size();

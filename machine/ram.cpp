@@ -26,7 +26,10 @@ constexpr auto initial = make_initial();
 
 } // namespace
 
-const uint8_t* Ram::initial_page() { return initial.data(); }
+const uint8_t* Ram::initial_page()
+{
+    return initial.data();
+}
 
 Ram::Ram()
 {

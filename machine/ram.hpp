@@ -1,6 +1,6 @@
 // RAM: one memory, mapped twice. Machine and provider use the *door*, clients the *client* alias. The aliases have
-// AddressSanitizer shadows of their own, so bytes that a client may not touch can be poisoned without disturbing anybody
-// else.
+// AddressSanitizer shadows of their own, so bytes that a client may not touch can be poisoned without disturbing
+// anybody else.
 #pragma once
 #include <cstdint>
 

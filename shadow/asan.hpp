@@ -1,5 +1,6 @@
-// The mirror in AddressSanitizer: bytes of the client alias that the CPU may neither read nor write are poisoned, so that
-// client code faults at the very instruction. A net with meshes of 8 bytes, never an oracle. Does nothing without ASan.
+// The mirror in AddressSanitizer: bytes of the client alias that the CPU may neither read nor write are poisoned, so
+// that client code faults at the very instruction. A net with meshes of 8 bytes, never an oracle. Does nothing without
+// ASan.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -7,14 +7,25 @@ namespace dmaudit {
 std::string_view mark_name(Mark m)
 {
     static constexpr std::array<std::string_view, static_cast<size_t>(Mark::count_)> names{
-        "bounced mappings", "direct mappings", "partial syncs", "overlapping to_device maps", "maps with SKIP", "CPU writes while mapped", "pool full",
-        "fell through to the generic allocator", "mappings that split a line", "windows", "refused by contract", "failed calls"};
+        "bounced mappings",
+        "direct mappings",
+        "partial syncs",
+        "overlapping to_device maps",
+        "maps with SKIP",
+        "CPU writes while mapped",
+        "pool full",
+        "fell through to the generic allocator",
+        "mappings that split a line",
+        "windows",
+        "refused by contract",
+        "failed calls"};
     return names[static_cast<size_t>(m)];
 }
 
 Auditor::Auditor() : map_(1 << 20, code_of(N)), identity_(1 << 20) {}
 
-void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudit_provider& inner, void* ctx, std::span<const Range> arenas)
+void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudit_provider& inner, void* ctx,
+                    std::span<const Range> arenas)
 {
     around_ = around;
     evidence_ = &evidence;
@@ -117,7 +128,8 @@ void Auditor::mirror_by_state([[maybe_unused]] Range r)
         return;
     map_.for_each_run(r, [&](Range run, uint8_t s) {
         // TO_DEVICE bytes may be read, stale ones may be written: only what allows neither is poisoned.
-        mirror(run, transition(Event::cpu_read).rule[s | initialised] == 0 || transition(Event::cpu_write).rule[s] == 0);
+        mirror(run,
+               transition(Event::cpu_read).rule[s | initialised] == 0 || transition(Event::cpu_write).rule[s] == 0);
     });
 #endif
 }
@@ -125,12 +137,18 @@ void Auditor::mirror_by_state([[maybe_unused]] Range r)
 bool Auditor::alive(Tag t) const
 {
     switch (tag_kind(t)) {
-    case Kind::buffer: return buffers_.alive(t);
-    case Kind::mapping: return mappings_.alive(t);
-    case Kind::block: return blocks_.alive(t);
-    case Kind::pool: return pools_.alive(t);
-    case Kind::window: return windows_.alive(t);
-    default: return false;
+    case Kind::buffer:
+        return buffers_.alive(t);
+    case Kind::mapping:
+        return mappings_.alive(t);
+    case Kind::block:
+        return blocks_.alive(t);
+    case Kind::pool:
+        return pools_.alive(t);
+    case Kind::window:
+        return windows_.alive(t);
+    default:
+        return false;
     }
 }
 
@@ -187,7 +205,8 @@ void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
     marks.hit(by_contract ? Mark::refused : Mark::failed_call);
     if (evidence_->uncached_pages() == uncached_before)
         return;
-    fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before, evidence_->uncached_pages());
+    fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before,
+         evidence_->uncached_pages());
 }
 
 // ---- from the machine ----
@@ -200,7 +219,9 @@ void Auditor::writeback_over_stale(uint64_t line_at)
     for (uint64_t at = line.at; at < line.end() && lost == line.end(); at++) {
         if (!evidence_->byte_stale(at))
             continue;
-        const auto awaited = [](uint8_t s) { return owner_of(s) == Owner::device && cache_of(s) == CacheState::device_wrote; };
+        const auto awaited = [](uint8_t s) {
+            return owner_of(s) == Owner::device && cache_of(s) == CacheState::device_wrote;
+        };
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& m = mappings_[mappings_.live(i)];
             if (m.target.contains(at) && awaited(map_.at(m.original.at + (at - m.target.at))))
@@ -212,11 +233,13 @@ void Auditor::writeback_over_stale(uint64_t line_at)
     for (uint64_t at = line.at; at < line.end(); at++) {
         const uint8_t s = map_.at(at);
         if (owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote) {
-            fail(RuleId::dirty_line_over_device_data, {at, 1}, identity_.at(at), "a line that the CPU dirtied was written back over a device's data");
+            fail(RuleId::dirty_line_over_device_data, {at, 1}, identity_.at(at),
+                 "a line that the CPU dirtied was written back over a device's data");
             return;
         }
     }
-    fail(RuleId::dirty_eviction, {lost, 1}, identity_.at(lost), "a line that was left dirty was written back over a device's data");
+    fail(RuleId::dirty_eviction, {lost, 1}, identity_.at(lost),
+         "a line that was left dirty was written back over a device's data");
 }
 
 void Auditor::drops_dirty(uint64_t line_at)
@@ -224,7 +247,8 @@ void Auditor::drops_dirty(uint64_t line_at)
     for (uint64_t at = line_at; at < line_at + around_.line; at++) {
         const uint8_t s = map_.at(at);
         if (owner_of(s) == Owner::cpu && is_initialised(s) && !current_.contains(at) && evidence_->byte_dirty(at)) {
-            fail(RuleId::corrupts_neighbour, {at, 1}, identity_.at(at), "bytes that the CPU wrote, outside the call's range, were dropped from the cache");
+            fail(RuleId::corrupts_neighbour, {at, 1}, identity_.at(at),
+                 "bytes that the CPU wrote, outside the call's range, were dropped from the cache");
             return;
         }
     }
@@ -233,9 +257,12 @@ void Auditor::drops_dirty(uint64_t line_at)
 bool Auditor::may_uncache(Range r) const
 {
     static constexpr auto cached = [] {
-        struct Set { uint8_t in[256]; } set{};
+        struct Set {
+            uint8_t in[256];
+        } set{};
         for (unsigned s = 0; s < 256; s++)
-            set.in[s] = owner_of(static_cast<uint8_t>(s)) == Owner::cpu || owner_of(static_cast<uint8_t>(s)) == Owner::device;
+            set.in[s] =
+                owner_of(static_cast<uint8_t>(s)) == Owner::cpu || owner_of(static_cast<uint8_t>(s)) == Owner::device;
         return set;
     }();
     return !map_.first_in(r, cached.in);

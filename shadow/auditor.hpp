@@ -1,11 +1,11 @@
-// The auditor: a decorator over any provider. Clients make their calls here; each is judged (registry, then the byte table,
-// then the line rules; the first hit is the violation), forwarded, and its result checked against the machine. Pointers
-// that clients give and get lead into the client alias of RAM, the provider sees its own alias; the provider's cookies stay
-// here, clients hold tags in cookie[0].
+// The auditor: a decorator over any provider. Clients make their calls here; each is judged (registry, then the byte
+// table, then the line rules; the first hit is the violation), forwarded, and its result checked against the machine.
+// Pointers that clients give and get lead into the client alias of RAM, the provider sees its own alias; the provider's
+// cookies stay here, clients hold tags in cookie[0].
 //
-// Client mistakes are found before the call, and change nothing: the call is not forwarded (`withheld` is returned), or, if
-// the provider promises to detect illegal frees and forwarding is on, it is forwarded and must fail. Every later failure
-// of a legal call is the provider's. After a violation by the provider the session is over.
+// Client mistakes are found before the call, and change nothing: the call is not forwarded (`withheld` is returned),
+// or, if the provider promises to detect illegal frees and forwarding is on, it is forwarded and must fail. Every later
+// failure of a legal call is the provider's. After a violation by the provider the session is over.
 //
 // One thread at a time. Nothing here reads a clock, the environment or a host address to decide anything.
 #pragma once
@@ -25,16 +25,30 @@ constexpr uint64_t every_byte = ~uint64_t{0}; // of `used`
 
 struct Violation {
     RuleId rule = RuleId::none;
-    uint8_t state = 0;         // of the first byte, before
-    Range bytes;               // offsets into RAM; empty: no byte is concerned
+    uint8_t state = 0; // of the first byte, before
+    Range bytes;       // offsets into RAM; empty: no byte is concerned
     Tag object = 0;
-    const char* what = "";     // a static sentence
+    const char* what = ""; // a static sentence
     uint64_t expected = 0, got = 0;
-    bool numbers = false;      // expected and got say something
+    bool numbers = false; // expected and got say something
 };
 
 // Situations, counted, so that a campaign can say what it exercised.
-enum class Mark : uint8_t { bounced, direct, partial_sync, overlapping_to_device, skipped_sync, held_write, pool_full, fell_through, split_line, window, refused, failed_call, count_ };
+enum class Mark : uint8_t {
+    bounced,
+    direct,
+    partial_sync,
+    overlapping_to_device,
+    skipped_sync,
+    held_write,
+    pool_full,
+    fell_through,
+    split_line,
+    window,
+    refused,
+    failed_call,
+    count_
+};
 struct AuditMarks {
     std::array<uint64_t, static_cast<size_t>(Mark::count_)> n{};
     void hit(Mark m, bool happened = true) { n[static_cast<size_t>(m)] += happened; }
@@ -61,8 +75,8 @@ class Auditor {
     const std::optional<Violation>& violation() const { return violation_; }
     void forgive() { violation_.reset(); } // a client mistake that was withheld
     void forward_illegal(bool on) { forward_illegal_ = on; }
-    // Off: calls are only passed on and remembered. Nothing is judged, checked or mirrored; cases that are known to be legal
-    // then show what auditing costs.
+    // Off: calls are only passed on and remembered. Nothing is judged, checked or mirrored; cases that are known to be
+    // legal then show what auditing costs.
     void audit(bool on) { audits_ = on; }
     bool audits() const { return audits_; }
 

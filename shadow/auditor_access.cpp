@@ -13,8 +13,11 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
     if (!check_range(offset, length, whole.len, RuleId::out_of_bounds, object))
         return false;
     const Range r{whole.at + offset, length};
-    const Event e = window ? (write ? Event::window_write : Event::window_read) : write ? Event::cpu_write : Event::cpu_read;
-    if (blocks_.known(object) && !write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !coherent(blocks_[object].device))
+    const Event e = window  ? (write ? Event::window_write : Event::window_read)
+                    : write ? Event::cpu_write
+                            : Event::cpu_read;
+    if (blocks_.known(object) && !write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) &&
+        !coherent(blocks_[object].device))
         return true; // contents are between client and provider: nothing to judge
     if (!judge(e, r, object))
         return false;
@@ -37,7 +40,8 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
         });
     if (denied || (kind == Kind::buffer && !lines_at_cpu_write(r)))
         return false;
-    const bool held = mappings_.live_count() && !r.empty() && owner_of(map_.at(r.at)) == Owner::cpu && direction_of(map_.at(r.at)) != Direction::none;
+    const bool held = mappings_.live_count() && !r.empty() && owner_of(map_.at(r.at)) == Owner::cpu &&
+                      direction_of(map_.at(r.at)) != Direction::none;
     marks.hit(Mark::held_write, held);
     apply(e, r);
     return true;
@@ -58,9 +62,11 @@ bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64
                     taken = run.at;
             });
         if (taken != whole.end())
-            fail(RuleId::wrong_identity, {taken, 1}, object, "the device uses memory that belongs to another owner by now");
+            fail(RuleId::wrong_identity, {taken, 1}, object,
+                 "the device uses memory that belongs to another owner by now");
         else
-            fail(mapping ? RuleId::use_after_unmap : RuleId::use_after_free, whole, object, "the device uses memory that was taken back");
+            fail(mapping ? RuleId::use_after_unmap : RuleId::use_after_free, whole, object,
+                 "the device uses memory that was taken back");
         return false;
     }
     if (tag_kind(object) == Kind::block) {

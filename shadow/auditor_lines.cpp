@@ -8,21 +8,27 @@ namespace {
 
 template <class Pred> constexpr auto states_where(Pred pred)
 {
-    struct Set { uint8_t in[256]; } set{};
+    struct Set {
+        uint8_t in[256];
+    } set{};
     for (unsigned s = 0; s < 256; s++)
         set.in[s] = pred(static_cast<uint8_t>(s));
     return set;
 }
 // Handed to a device that may write.
 constexpr auto with_writing_device = states_where([](uint8_t s) {
-    return s != mixed && owner_of(s) == Owner::device && (direction_of(s) == Direction::from || direction_of(s) == Direction::bi);
+    return s != mixed && owner_of(s) == Owner::device &&
+           (direction_of(s) == Direction::from || direction_of(s) == Direction::bi);
 });
 // With the CPU under a mapping that the device may write, and written.
 constexpr auto held_dirty = states_where([](uint8_t s) {
-    return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote && (direction_of(s) == Direction::from || direction_of(s) == Direction::bi);
+    return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote &&
+           (direction_of(s) == Direction::from || direction_of(s) == Direction::bi);
 });
-constexpr auto cpu_dirty = states_where([](uint8_t s) { return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote; });
-constexpr auto several = states_where([](uint8_t s) { return s != mixed && owner_of(s) == Owner::device && direction_of(s) == Direction::none; });
+constexpr auto cpu_dirty = states_where(
+    [](uint8_t s) { return s != mixed && owner_of(s) == Owner::cpu && cache_of(s) == CacheState::cpu_wrote; });
+constexpr auto several = states_where(
+    [](uint8_t s) { return s != mixed && owner_of(s) == Owner::device && direction_of(s) == Direction::none; });
 
 // What the edge lines of a range hold before and behind it.
 std::array<Range, 2> edges(Range r, uint64_t line)
@@ -35,8 +41,8 @@ std::array<Range, 2> edges(Range r, uint64_t line)
 
 } // namespace
 
-// L2: a line that holds a byte of a mapping which a non-coherent device may write holds no byte of another live mapping and
-// none of another live allocation. Unmapped bytes of the same object are tolerated.
+// L2: a line that holds a byte of a mapping which a non-coherent device may write holds no byte of another live mapping
+// and none of another live allocation. Unmapped bytes of the same object are tolerated.
 bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
 {
     if (!audits_)
@@ -48,7 +54,8 @@ bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
         const MappingRecord& o = mappings_[other];
         const bool other_writes = o.direction != Direction::to && !coherent(o.device);
         if ((writes || other_writes) && o.original.lines(around_.line).overlaps(lines)) {
-            fail(RuleId::shared_cache_line, {std::clamp(o.original.at, lines.at, lines.end() - 1), 1}, other, "the mapping shares a cache line with another live mapping");
+            fail(RuleId::shared_cache_line, {std::clamp(o.original.at, lines.at, lines.end() - 1), 1}, other,
+                 "the mapping shares a cache line with another live mapping");
             return false;
         }
     }
@@ -62,7 +69,8 @@ bool Auditor::lines_at_map(Range r, Direction d, uint32_t device, Tag object)
                     hit = run.at;
             });
         if (hit != edge.end()) {
-            fail(RuleId::shared_cache_line, {hit, 1}, identity_.at(hit), "the mapping shares a cache line with another live allocation");
+            fail(RuleId::shared_cache_line, {hit, 1}, identity_.at(hit),
+                 "the mapping shares a cache line with another live allocation");
             return false;
         }
     }
@@ -81,7 +89,8 @@ bool Auditor::lines_at_cpu_write(Range r)
         if (o.direction == Direction::to || coherent(o.device) || !o.original.overlaps(lines))
             continue;
         if (const auto hit = map_.first_in(o.original.intersect(lines), with_writing_device.in)) {
-            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, other, "the CPU dirties a line that holds bytes of a device");
+            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, other,
+                 "the CPU dirties a line that holds bytes of a device");
             return false;
         }
     }
@@ -95,7 +104,8 @@ bool Auditor::lines_at_sync_for_device(Range r, const MappingRecord& m)
     for (const Range edge : edges(r, around_.line)) {
         const Range within = edge.intersect(m.original);
         if (const auto hit = map_.first_in(within, held_dirty.in)) {
-            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, identity_.at(hit->at), "part of a line is handed to the device while the CPU's writes to the rest are not");
+            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, identity_.at(hit->at),
+                 "part of a line is handed to the device while the CPU's writes to the rest are not");
             return false;
         }
     }
@@ -113,7 +123,8 @@ bool Auditor::lines_at_invalidate(Range r, Tag object)
                 if (bad || !cpu_dirty.in[s])
                     return;
                 if (const auto at = identity_.first_other(run, object)) {
-                    fail(RuleId::invalidate_destroys_neighbour, {*at, 1}, identity_.at(*at), "the invalidated line holds bytes that the CPU wrote for somebody else");
+                    fail(RuleId::invalidate_destroys_neighbour, {*at, 1}, identity_.at(*at),
+                         "the invalidated line holds bytes that the CPU wrote for somebody else");
                     bad = true;
                 }
             });
@@ -123,8 +134,8 @@ bool Auditor::lines_at_invalidate(Range r, Tag object)
     return true;
 }
 
-// Bytes that were handed over once count as in step, but through a bounce buffer, or to a coherent device, they were never
-// written back: where that matters they count as what they are, written by the CPU.
+// Bytes that were handed over once count as in step, but through a bounce buffer, or to a coherent device, they were
+// never written back: where that matters they count as what they are, written by the CPU.
 void Auditor::own_up_to_dirt(Range r)
 {
     if (!audits_ || r.empty() || !evidence_->first_dirty(r))
@@ -136,8 +147,8 @@ void Auditor::own_up_to_dirt(Range r)
     });
 }
 
-// A mapping without cache work leaves lines with dirty bytes to the CPU as a whole. Dirty is what the CPU wrote and also
-// what a provider copied back from a bounce buffer: the machine knows.
+// A mapping without cache work leaves lines with dirty bytes to the CPU as a whole. Dirty is what the CPU wrote and
+// also what a provider copied back from a bounce buffer: the machine knows.
 void Auditor::keep_dirty_lines(Range r, Direction d, bool bounced)
 {
     for (uint64_t line = r.lines(around_.line).at; line < r.end(); line += around_.line) {
@@ -157,7 +168,8 @@ void Auditor::keep_dirty_lines(Range r, Direction d, bool bounced)
     }
 }
 
-// ---- several TO_DEVICE mappings over one byte: the state is M, and each mapping remembers what it handed to the CPU ----
+// ---- several TO_DEVICE mappings over one byte: the state is M, and each mapping remembers what it handed to the CPU
+// ----
 
 bool Auditor::shared_with_others(Tag mapping, Range r) const
 {
@@ -184,7 +196,8 @@ bool Auditor::remember_holders(Tag newcomer, Range r)
                 room &= mappings_[t].held.add(run);
         });
         if (!room)
-            return fail(RuleId::auditor_exhausted, r, t, "too many separate ranges of one mapping are with the CPU"), false;
+            return fail(RuleId::auditor_exhausted, r, t, "too many separate ranges of one mapping are with the CPU"),
+                   false;
     }
     return true;
 }

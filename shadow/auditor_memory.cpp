@@ -35,7 +35,10 @@ std::optional<uint64_t> first_scribbled(const uint8_t* ram, Range r)
     return {};
 }
 
-bool power_of_two(uint64_t v) { return (v & (v - 1)) == 0; }
+bool power_of_two(uint64_t v)
+{
+    return (v & (v - 1)) == 0;
+}
 
 std::optional<uint64_t> first_non_zero(const uint8_t* p, uint64_t n)
 {
@@ -84,9 +87,11 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
         return fail(RuleId::outside_arena, {}, pool, "the block's CPU address is not in RAM"), false;
     const auto at = static_cast<uint64_t>(cpu - around_.provider_view);
     if (b.granted < req.size)
-        return fail(RuleId::short_block, {at, 1}, pool, "bytes granted against bytes asked for", req.size, b.granted), false;
+        return fail(RuleId::short_block, {at, 1}, pool, "bytes granted against bytes asked for", req.size, b.granted),
+               false;
     if (b.granted > around_.ram - at)
-        return fail(RuleId::outside_arena, {at, 1}, pool, "the block ends beyond RAM", around_.ram - at, b.granted), false;
+        return fail(RuleId::outside_arena, {at, 1}, pool, "the block ends beyond RAM", around_.ram - at, b.granted),
+               false;
     const Range r{at, req.size}, granted{at, b.granted}, tail{r.end(), b.granted - req.size};
     if (pool && !pools_[pool].at.contains(granted))
         return fail(RuleId::outside_arena, granted, pool, "the block is not inside the device's pool"), false;
@@ -97,32 +102,47 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
         return false;
     for (uint32_t i = 0; i < mappings_.live_count(); i++)
         if (const MappingRecord& m = mappings_[mappings_.live(i)]; m.bounced && m.target.overlaps(granted))
-            return fail(RuleId::overlap, {m.target.intersect(granted).at, 1}, mappings_.live(i), "the block overlaps a live bounce buffer"), false;
-    const uint64_t last = b.bus + (req.size - 1), limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
+            return fail(RuleId::overlap, {m.target.intersect(granted).at, 1}, mappings_.live(i),
+                        "the block overlaps a live bounce buffer"),
+                   false;
+    const uint64_t last = b.bus + (req.size - 1),
+                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
     bool reachable = true;
     if (b.bus == DMAUDIT_NO_ADDRESS || last < b.bus)
         return fail(RuleId::wrong_translation, r, pool, "not a device address", 0, b.bus), false;
     if (last > limit) {
         if (promises(DMAUDIT_PROMISES_LIMIT))
-            return fail(RuleId::beyond_limit, r, pool, "last device address of the block against the limit", limit, last), false;
+            return fail(RuleId::beyond_limit, r, pool, "last device address of the block against the limit", limit,
+                        last),
+                   false;
         reachable = last <= around_.devices[req.device].limit;
     }
     if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && b.bus % req.align)
-        return fail(RuleId::misaligned, r, pool, "device address against the alignment asked for", req.align, b.bus), false;
+        return fail(RuleId::misaligned, r, pool, "device address against the alignment asked for", req.align, b.bus),
+               false;
     if (promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) && b.bus % std::max(around_.page, std::bit_ceil(req.size)))
-        return fail(RuleId::misaligned, r, pool, "device address against the block's own order", std::max(around_.page, std::bit_ceil(req.size)), b.bus), false;
+        return fail(RuleId::misaligned, r, pool, "device address against the block's own order",
+                    std::max(around_.page, std::bit_ceil(req.size)), b.bus),
+               false;
     if (promises(DMAUDIT_PROMISES_BOUNDARY) && req.boundary && (b.bus ^ last) & ~(req.boundary - 1))
         return fail(RuleId::crosses_boundary, r, pool, "the block crosses the boundary", req.boundary, b.bus), false;
     if (const auto target = evidence_->translate(req.device, b.bus, req.size); !target || *target != at)
-        return fail(RuleId::wrong_translation, r, pool, "the device address does not lead to the block", at, target.value_or(every_byte)), false;
+        return fail(RuleId::wrong_translation, r, pool, "the device address does not lead to the block", at,
+                    target.value_or(every_byte)),
+               false;
     if (nc && !promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !evidence_->uncached(r))
         return fail(RuleId::not_coherent, r, pool, "a block for a non-coherent device lies in cached pages"), false;
     if (nc && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && (granted.at % around_.line || granted.len % around_.line))
-        return fail(RuleId::misaligned, granted, pool, "a cached block for a non-coherent device does not own whole lines"), false;
+        return fail(RuleId::misaligned, granted, pool,
+                    "a cached block for a non-coherent device does not own whole lines"),
+               false;
     if (zeroed && audits_) {
         if (const auto i = first_non_zero(door(at), req.size))
-            return fail(RuleId::not_zeroed, {at + *i, 1}, pool, "the CPU reads something else than zero", 0, *door(at + *i)), false;
-        if (const auto i = nc && !promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) ? evidence_->first_difference(r) : std::nullopt)
+            return fail(RuleId::not_zeroed, {at + *i, 1}, pool, "the CPU reads something else than zero", 0,
+                        *door(at + *i)),
+                   false;
+        if (const auto i =
+                nc && !promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) ? evidence_->first_difference(r) : std::nullopt)
             return fail(RuleId::missing_clean, {*i, 1}, pool, "the device does not see the zeroes"), false;
     }
     const Tag tag = blocks_.add({r, granted, b, req.device, pool, 0, reachable});
@@ -155,9 +175,12 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out)
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
-        return fail(RuleId::wrong_return, {}, 0, "a block without bytes, or with an impossible alignment, must be refused"), rc;
+        return fail(RuleId::wrong_return, {}, 0,
+                    "a block without bytes, or with an impossible alignment, must be refused"),
+               rc;
     Tag pool = pool_of(req.device);
-    if (const auto* cpu = static_cast<const uint8_t*>(b.cpu); pool && cpu >= around_.provider_view && cpu < around_.provider_view + around_.ram)
+    if (const auto* cpu = static_cast<const uint8_t*>(b.cpu);
+        pool && cpu >= around_.provider_view && cpu < around_.provider_view + around_.ram)
         if (!pools_[pool].at.contains(static_cast<uint64_t>(cpu - around_.provider_view)))
             pool = 0; // the pool was passed over or full
     if (accept_block(req, b, pool, out))
@@ -196,10 +219,12 @@ bool Auditor::check_block(const dmaudit_block& b, bool by_cpu_only)
 // An illegal free: a provider that promises to detect it must refuse it.
 int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours)
 {
-    if (!forward_illegal_ || !promises(DMAUDIT_PROMISES_DETECTION) || violation_->rule == RuleId::free_while_mapped || b.device >= around_.n_devices)
+    if (!forward_illegal_ || !promises(DMAUDIT_PROMISES_DETECTION) || violation_->rule == RuleId::free_while_mapped ||
+        b.device >= around_.n_devices)
         return withheld;
     const auto tag = static_cast<Tag>(b.cookie[0]);
-    // A release names the block by its address only: that of a dead block which has a new owner cannot be told from his.
+    // A release names the block by its address only: that of a dead block which has a new owner cannot be told from
+    // his.
     if (pool && blocks_.known(tag) && !blocks_.alive(tag) && identity_.at(blocks_[tag].at.at) != IdentityMap::nobody)
         return withheld;
     dmaudit_block forwarded = b;
@@ -210,7 +235,9 @@ int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours)
     forwarded.cpu = static_cast<uint8_t*>(b.cpu) - around_.client_view + around_.provider_view;
     int mine = 0, rc;
     if (pool)
-        rc = inner_->pool->release_from(ctx_, b.device, static_cast<uint32_t>(std::bit_width((b.size + around_.page - 1) / around_.page - 1)), forwarded.cpu, &mine);
+        rc = inner_->pool->release_from(
+            ctx_, b.device, static_cast<uint32_t>(std::bit_width((b.size + around_.page - 1) / around_.page - 1)),
+            forwarded.cpu, &mine);
     else
         rc = inner_->coherent->free(ctx_, &forwarded);
     if (ours)
@@ -262,7 +289,9 @@ int Auditor::declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* o
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
-        return fail(RuleId::wrong_return, at, 0, "a pool without bytes, or a second pool of one device, must be refused"), rc;
+        return fail(RuleId::wrong_return, at, 0,
+                    "a pool without bytes, or a second pool of one device, must be refused"),
+               rc;
     *exclusive = exclusive_now;
     *out = pools_.add({at, device, exclusive_now != 0});
     if (!*out)
@@ -290,9 +319,13 @@ int Auditor::alloc_from_pool(Tag pool, uint64_t size, dmaudit_block* out, int* o
     if (!*ours || rc != DMAUDIT_OK) {
         const bool full = size && rc == DMAUDIT_ENOMEM;
         if (size && rec.exclusive && !*ours)
-            return fail(RuleId::wrong_return, rec.at, pool, "an exclusive pool must answer for itself, also when it is full", 1, 0), rc;
+            return fail(RuleId::wrong_return, rec.at, pool,
+                        "an exclusive pool must answer for itself, also when it is full", 1, 0),
+                   rc;
         if (full && !rec.exclusive && *ours && !evidence_->fault_injected())
-            return fail(RuleId::wrong_return, rec.at, pool, "a full pool that is not exclusive must leave the request to the generic allocator", 0, 1), rc;
+            return fail(RuleId::wrong_return, rec.at, pool,
+                        "a full pool that is not exclusive must leave the request to the generic allocator", 0, 1),
+                   rc;
         marks.hit(Mark::pool_full, *ours && full);
         marks.hit(Mark::fell_through, !*ours);
         return refused(size == 0, uncached_before, pool), rc;
@@ -320,7 +353,8 @@ int Auditor::release_from_pool(const dmaudit_block& b, int* ours)
     if (violation_)
         return rc;
     if ((rec.pool != 0) != (*ours != 0)) {
-        fail(RuleId::wrong_return, rec.at, tag, "is the block the pool's?", rec.pool != 0, static_cast<uint64_t>(*ours));
+        fail(RuleId::wrong_return, rec.at, tag, "is the block the pool's?", rec.pool != 0,
+             static_cast<uint64_t>(*ours));
         return rc;
     }
     if (!rec.pool)
@@ -344,7 +378,9 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
         return withheld;
     BlockRecord& rec = blocks_[tag];
     if (b.device != rec.device)
-        return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device, b.device), withheld;
+        return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device,
+                    b.device),
+               withheld;
     if (b.size != rec.at.len)
         return fail(RuleId::bad_length, rec.at, tag, "size against the block's", rec.at.len, b.size), withheld;
     if (b.cpu != client(rec.at.at))
@@ -357,7 +393,8 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
     if (violation_)
         return rc;
     if ((rec.pool != 0) != (*ours != 0) && pages) {
-        fail(RuleId::wrong_return, rec.at, tag, "is the block the pool's?", rec.pool != 0, static_cast<uint64_t>(*ours));
+        fail(RuleId::wrong_return, rec.at, tag, "is the block the pool's?", rec.pool != 0,
+             static_cast<uint64_t>(*ours));
         return rc;
     }
     if (!*ours)
@@ -365,7 +402,8 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
     if (refuse) {
         marks.hit(Mark::refused);
         if (rc == DMAUDIT_OK)
-            fail(RuleId::mmap_window, rec.at, tag, "pages of the block against the last page asked for", count, pgoff + pages);
+            fail(RuleId::mmap_window, rec.at, tag, "pages of the block against the last page asked for", count,
+                 pgoff + pages);
         return rc;
     }
     if (rc != DMAUDIT_OK) {
@@ -382,11 +420,14 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
     const Range window{*at, w.size}, block_end{rec.at.end(), rec.granted.end() - rec.at.end()};
     for (uint32_t i = 0; i < blocks_.live_count(); i++)
         if (const BlockRecord& o = blocks_[blocks_.live(i)]; blocks_.live(i) != tag && o.at.overlaps(window)) {
-            fail(RuleId::mmap_window, {o.at.intersect(window).at, 1}, blocks_.live(i), "the window shows another block");
+            fail(RuleId::mmap_window, {o.at.intersect(window).at, 1}, blocks_.live(i),
+                 "the window shows another block");
             return rc;
         }
-    if (const auto leak = audits_ ? first_scribbled(around_.provider_view, window.intersect(block_end)) : std::nullopt) {
-        fail(RuleId::leaks_old_data, {*leak, 8}, tag, "the window shows what an earlier owner left behind the end of the block");
+    if (const auto leak =
+            audits_ ? first_scribbled(around_.provider_view, window.intersect(block_end)) : std::nullopt) {
+        fail(RuleId::leaks_old_data, {*leak, 8}, tag,
+             "the window shows what an earlier owner left behind the end of the block");
         return rc;
     }
     *out = windows_.add({window, tag});
@@ -418,7 +459,8 @@ int Auditor::release_pool(Tag pool)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, pool, "a legal release of a pool failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, pool, "a legal release of a pool failed", DMAUDIT_OK,
+             static_cast<uint64_t>(rc));
         return rc;
     }
     apply(Event::pool_release, rec.at);

@@ -9,25 +9,35 @@ namespace {
 
 Direction direction_from(uint32_t linux_direction)
 {
-    return linux_direction == DMAUDIT_TO_DEVICE ? Direction::to : linux_direction == DMAUDIT_FROM_DEVICE ? Direction::from : Direction::bi;
+    return linux_direction == DMAUDIT_TO_DEVICE     ? Direction::to
+           : linux_direction == DMAUDIT_FROM_DEVICE ? Direction::from
+                                                    : Direction::bi;
 }
 
 Event map_event(Direction d, bool skip, bool keeps)
 {
     switch (d) {
-    case Direction::to: return skip ? Event::map_skip_to : Event::map_to;
-    case Direction::from: return skip ? Event::map_skip_from : keeps ? Event::map_from_keeps : Event::map_from;
-    default: return skip ? Event::map_skip_bi : Event::map_bi;
+    case Direction::to:
+        return skip ? Event::map_skip_to : Event::map_to;
+    case Direction::from:
+        return skip ? Event::map_skip_from : keeps ? Event::map_from_keeps : Event::map_from;
+    default:
+        return skip ? Event::map_skip_bi : Event::map_bi;
     }
 }
 
 constexpr auto stale = [] {
-    struct Set { uint8_t in[256]; } set{};
+    struct Set {
+        uint8_t in[256];
+    } set{};
     set.in[code_of(C_s)] = set.in[code_of(C_s) | initialised] = 1;
     return set;
 }();
 
-bool power_of_two(uint64_t v) { return (v & (v - 1)) == 0; }
+bool power_of_two(uint64_t v)
+{
+    return (v & (v - 1)) == 0;
+}
 
 } // namespace
 
@@ -43,9 +53,12 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return fail(RuleId::out_of_bounds, {}, 0, "the buffer is not in RAM"), withheld;
     const Tag object = in_ram && audits_ ? identity_.at(at) : 0;
     if (in_ram && req.size > around_.ram - at)
-        return fail(req.size + at < at ? RuleId::bad_length : RuleId::out_of_bounds, {at, 1}, object, "the buffer ends beyond RAM"), withheld;
+        return fail(req.size + at < at ? RuleId::bad_length : RuleId::out_of_bounds, {at, 1}, object,
+                    "the buffer ends beyond RAM"),
+               withheld;
     const Range r{at, in_ram ? req.size : 0};
-    const bool refuse = req.size == 0 || cpu == nullptr || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align));
+    const bool refuse =
+        req.size == 0 || cpu == nullptr || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align));
     if (object && !refuse)
         if (const auto other = identity_.first_other(r, object))
             return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs beyond the allocation"), withheld;
@@ -64,8 +77,8 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     }
 
     // ---- the call ----
-    // A provider that copies into a line which still holds a device's unseen data may happen to write the very values that
-    // the cache has, and dirtiness by value would miss it: such lines are reloaded first, as hardware may do.
+    // A provider that copies into a line which still holds a device's unseen data may happen to write the very values
+    // that the cache has, and dirtiness by value would miss it: such lines are reloaded first, as hardware may do.
     if (audits_ && map_.first_in(r, stale.in))
         evidence_->reload(r);
     const uint64_t uncached_before = evidence_->uncached_pages();
@@ -79,22 +92,29 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, object), rc;
     if (refuse)
-        return fail(RuleId::wrong_return, r, object, "a mapping without bytes, or with an impossible alignment, must be refused"), rc;
+        return fail(RuleId::wrong_return, r, object,
+                    "a mapping without bytes, or with an impossible alignment, must be refused"),
+               rc;
 
     // ---- the provider ----
-    const uint64_t last = m.bus + (req.size - 1), limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
+    const uint64_t last = m.bus + (req.size - 1),
+                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
     MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}};
     if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
         return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), rc;
     if (last > limit) {
         if (promises(DMAUDIT_PROMISES_LIMIT))
-            return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit, last), rc;
+            return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit,
+                        last),
+                   rc;
         rec.reachable = false;
     }
     if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && m.bus % req.align)
-        return fail(RuleId::misaligned, r, object, "device address against the alignment asked for", req.align, m.bus), rc;
+        return fail(RuleId::misaligned, r, object, "device address against the alignment asked for", req.align, m.bus),
+               rc;
     if (promises(DMAUDIT_PROMISES_BOUNDARY) && req.boundary && (m.bus ^ last) & ~(req.boundary - 1))
-        return fail(RuleId::crosses_boundary, r, object, "the device range crosses the boundary", req.boundary, m.bus), rc;
+        return fail(RuleId::crosses_boundary, r, object, "the device range crosses the boundary", req.boundary, m.bus),
+               rc;
     const auto target = evidence_->translate(req.device, m.bus, req.size);
     if (!target)
         return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), rc;
@@ -103,23 +123,39 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     if (rec.bounced && audits_) {
         const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
         if (const auto hit = map_.check(transition(taken), rec.target))
-            return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1}, identity_.at(hit->at), "the bounce buffer is not the provider's own memory"), rc;
-        // Partial syncs go by the lines of the original; only an alignment that the original lacks excuses from keeping them.
-        const bool can_keep = req.align <= 1 || (evidence_->phys_of(at) + bus_offset(req.device)) % std::min(req.align, around_.line) == 0;
+            return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1},
+                        identity_.at(hit->at), "the bounce buffer is not the provider's own memory"),
+                   rc;
+        // Partial syncs go by the lines of the original; only an alignment that the original lacks excuses from keeping
+        // them.
+        const bool can_keep =
+            req.align <= 1 ||
+            (evidence_->phys_of(at) + bus_offset(req.device)) % std::min(req.align, around_.line) == 0;
         if (can_keep && !coherent(req.device) && (*target ^ at) & (around_.line - 1))
-            return fail(RuleId::misaligned, r, object, "the bounce buffer does not keep the buffer's place in its cache line", at & (around_.line - 1), *target & (around_.line - 1)), rc;
+            return fail(RuleId::misaligned, r, object,
+                        "the bounce buffer does not keep the buffer's place in its cache line", at & (around_.line - 1),
+                        *target & (around_.line - 1)),
+                   rc;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& o = mappings_[mappings_.live(i)];
             if (!o.bounced)
                 continue;
             if (o.target.overlaps(rec.target))
-                return fail(RuleId::overlap, {rec.target.intersect(o.target).at, 1}, mappings_.live(i), "two live mappings share a bounce buffer"), rc;
-            const bool writes = (d != Direction::to && !coherent(req.device)) || (o.direction != Direction::to && !coherent(o.device));
+                return fail(RuleId::overlap, {rec.target.intersect(o.target).at, 1}, mappings_.live(i),
+                            "two live mappings share a bounce buffer"),
+                       rc;
+            const bool writes =
+                (d != Direction::to && !coherent(req.device)) || (o.direction != Direction::to && !coherent(o.device));
             if (writes && o.target.lines(around_.line).overlaps(rec.target.lines(around_.line)))
-                return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i), "two live bounce buffers share a cache line"), rc;
+                return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i),
+                            "two live bounce buffers share a cache line"),
+                       rc;
         }
-    } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) && r.lines(around_.line) != r)
-        return fail(RuleId::wrong_translation, r, object, "a buffer that shares an edge line was promised a bounce buffer"), rc;
+    } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) &&
+               r.lines(around_.line) != r)
+        return fail(RuleId::wrong_translation, r, object,
+                    "a buffer that shares an edge line was promised a bounce buffer"),
+               rc;
 
     const bool shared = shared_with_others(0, r);
     rec.blind = shared && skip;
@@ -165,16 +201,26 @@ bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, ui
                 if (!is_initialised(map_.at(original + i)))
                     continue;
                 if (m.bounced && *door(original + i) != *door(target.at + i))
-                    return fail(RuleId::stale_bounce, {original + i, 1}, m.object, "the bounce buffer does not hold what was handed over"), false;
+                    return fail(RuleId::stale_bounce, {original + i, 1}, m.object,
+                                "the bounce buffer does not hold what was handed over"),
+                           false;
                 if (nc && evidence_->first_difference({target.at + i, 1}))
-                    return fail(RuleId::missing_clean, {original + i, 1}, m.object, "the device does not see what was handed over: the line was not written back"), false;
+                    return fail(RuleId::missing_clean, {original + i, 1}, m.object,
+                                "the device does not see what was handed over: the line was not written back"),
+                           false;
             }
         }
     }
     if (m.direction != Direction::to && nc)
         if (const auto dirty = evidence_->first_dirty(target))
-            return fail(RuleId::missing_invalidate, {m.original.lines(around_.line).contains(original + (*dirty - target.at)) ? original + (*dirty - target.at) : original, 1}, m.object,
-                        "a dirty line lies under bytes that the device will write: its eviction would destroy them"), false;
+            return fail(RuleId::missing_invalidate,
+                        {m.original.lines(around_.line).contains(original + (*dirty - target.at))
+                             ? original + (*dirty - target.at)
+                             : original,
+                         1},
+                        m.object,
+                        "a dirty line lies under bytes that the device will write: its eviction would destroy them"),
+                   false;
     return true;
 }
 
@@ -202,15 +248,20 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
         return withheld;
     const MappingRecord rec = mappings_[tag];
     if (m.size != rec.original.len)
-        return fail(RuleId::free_mismatch, rec.original, tag, "size against the mapping's", rec.original.len, m.size), withheld;
+        return fail(RuleId::free_mismatch, rec.original, tag, "size against the mapping's", rec.original.len, m.size),
+               withheld;
     if (used != every_byte && used > rec.original.len)
-        return fail(RuleId::bad_length, rec.original, tag, "more bytes used than mapped", rec.original.len, used), withheld;
+        return fail(RuleId::bad_length, rec.original, tag, "more bytes used than mapped", rec.original.len, used),
+               withheld;
     if (m.direction > DMAUDIT_FROM_DEVICE || direction_from(m.direction) != rec.direction)
-        return fail(RuleId::wrong_direction, rec.original, tag, "direction against the mapping's", rec.inner.direction, m.direction), withheld;
+        return fail(RuleId::wrong_direction, rec.original, tag, "direction against the mapping's", rec.inner.direction,
+                    m.direction),
+               withheld;
     const bool skip = (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
     const uint64_t n = std::min(used, rec.original.len);
     const Range head{rec.original.at, n}, tail{rec.original.at + n, rec.original.len - n};
-    const Event at_head = skip ? Event::unmap_skip : Event::unmap, at_tail = skip ? Event::unmap_skip : Event::unmap_tail;
+    const Event at_head = skip ? Event::unmap_skip : Event::unmap,
+                at_tail = skip ? Event::unmap_skip : Event::unmap_tail;
     if (!judge(at_head, head, tag) || !judge(at_tail, tail, tag))
         return withheld;
 
@@ -236,7 +287,8 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
 int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase)
 {
     const auto tag = static_cast<Tag>(m.cookie[0]);
-    if (!check_mapping(m, RuleId::use_after_unmap, RuleId::sync_outside) || !check_range(offset, length, bytes_of(tag).len, RuleId::sync_outside, tag))
+    if (!check_mapping(m, RuleId::use_after_unmap, RuleId::sync_outside) ||
+        !check_range(offset, length, bytes_of(tag).len, RuleId::sync_outside, tag))
         return withheld;
     const MappingRecord& rec = mappings_[tag];
     const Range r{rec.original.at + offset, length};
@@ -246,9 +298,12 @@ int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, ui
     const Direction d = direction_from(direction);
     if (d != rec.direction) {
         if (rec.direction != Direction::bi)
-            return fail(RuleId::wrong_direction, r, tag, "direction against the mapping's", rec.inner.direction, direction), withheld;
+            return fail(RuleId::wrong_direction, r, tag, "direction against the mapping's", rec.inner.direction,
+                        direction),
+                   withheld;
         if (d == (for_cpu ? Direction::to : Direction::from))
-            return fail(RuleId::sync_without_effect, r, tag, "a sync in this direction moves nothing to that side"), withheld;
+            return fail(RuleId::sync_without_effect, r, tag, "a sync in this direction moves nothing to that side"),
+                   withheld;
     }
     const Event e = for_cpu ? Event::sync_for_cpu : Event::sync_for_device;
     if (!judge(e, r, tag) || (!for_cpu && !lines_at_sync_for_device(r, rec)))
@@ -275,13 +330,17 @@ int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, ui
 
 int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
 {
-    if (!check_alive(buffer, Kind::buffer, RuleId::use_after_free) || !check_range(offset, length, bytes_of(buffer).len, RuleId::out_of_bounds, buffer))
+    if (!check_alive(buffer, Kind::buffer, RuleId::use_after_free) ||
+        !check_range(offset, length, bytes_of(buffer).len, RuleId::out_of_bounds, buffer))
         return withheld;
     const Range whole = buffers_[buffer].at, r{whole.at + offset, length};
-    const Event e = op == DMAUDIT_FLUSH ? Event::flush : op == DMAUDIT_INVALIDATE ? Event::invalidate : Event::flush_invalidate;
+    const Event e = op == DMAUDIT_FLUSH        ? Event::flush
+                    : op == DMAUDIT_INVALIDATE ? Event::invalidate
+                                               : Event::flush_invalidate;
     if (!judge(e, r, buffer) || (e == Event::invalidate && !lines_at_invalidate(r, buffer)))
         return withheld;
-    const Range affected = e == Event::invalidate ? r.lines(around_.line).intersect(whole) : r; // whole lines are dropped
+    const Range affected =
+        e == Event::invalidate ? r.lines(around_.line).intersect(whole) : r; // whole lines are dropped
     if (e == Event::invalidate)
         own_up_to_dirt(affected);
     current_ = affected;

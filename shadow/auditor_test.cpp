@@ -1,6 +1,6 @@
 // The auditor alone: a provider that does as a test says, and a machine that answers as a test says. Each rule that the
-// auditor itself can raise has a test that breaks it, a near miss that does not, and, where it rests on a promise, the same
-// call by a provider that never promised.
+// auditor itself can raise has a test that breaks it, a near miss that does not, and, where it rests on a promise, the
+// same call by a provider that never promised.
 #include "shadow/auditor.hpp"
 
 #include "shadow/asan.hpp"
@@ -26,7 +26,8 @@ constexpr uint64_t device_limit = 0x8fffffff;
 
 struct FakeMachine final : Evidence {
     std::vector<uint8_t> ram = std::vector<uint8_t>(ram_bytes, 0x81), client = std::vector<uint8_t>(ram_bytes);
-    std::array<Surroundings::Device, 3> devices{{{device_limit, 0, false}, {device_limit, 0, true}, {~uint64_t{0}, 0x100000000, false}}};
+    std::array<Surroundings::Device, 3> devices{
+        {{device_limit, 0, false}, {device_limit, 0, true}, {~uint64_t{0}, 0x100000000, false}}};
     std::set<uint64_t> differs, dirty, stale; // bytes
     std::set<uint64_t> uncached_at;           // pages
     uint64_t more_uncached = 0;
@@ -34,7 +35,10 @@ struct FakeMachine final : Evidence {
     std::vector<Range> written, reloaded;
 
     uint64_t bus(uint32_t device, uint64_t at) const { return phys_base + at + devices[device].offset; }
-    std::optional<uint64_t> translate(unsigned device, uint64_t bus_at, uint64_t len) const override { return offset_of(bus_at - devices[device].offset, len); }
+    std::optional<uint64_t> translate(unsigned device, uint64_t bus_at, uint64_t len) const override
+    {
+        return offset_of(bus_at - devices[device].offset, len);
+    }
     std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override
     {
         const uint64_t at = phys - phys_base;
@@ -75,47 +79,79 @@ struct FakeProvider {
     dmaudit_pool pool{};
     dmaudit_provider table{};
 
-    std::function<int(const dmaudit_request&, dmaudit_block&)> alloc = [this](const dmaudit_request& r, dmaudit_block& b) { return good_alloc(r, b); };
+    std::function<int(const dmaudit_request&, dmaudit_block&)> alloc =
+        [this](const dmaudit_request& r, dmaudit_block& b) { return good_alloc(r, b); };
     std::function<int(const dmaudit_block&)> free = [](const dmaudit_block&) { return DMAUDIT_OK; };
-    std::function<int(const dmaudit_request&, uint8_t*, uint32_t, dmaudit_mapping&)> map = [this](const dmaudit_request& r, uint8_t* cpu, uint32_t d, dmaudit_mapping& m) { return good_map(r, cpu, d, m); };
-    std::function<int(const dmaudit_mapping&, uint64_t, uint32_t)> unmap = [](const dmaudit_mapping&, uint64_t, uint32_t) { return DMAUDIT_OK; };
-    std::function<int(const dmaudit_mapping&, uint64_t, uint64_t, uint32_t, uint32_t)> sync = [](const dmaudit_mapping&, uint64_t, uint64_t, uint32_t, uint32_t) { return DMAUDIT_OK; };
+    std::function<int(const dmaudit_request&, uint8_t*, uint32_t, dmaudit_mapping&)> map =
+        [this](const dmaudit_request& r, uint8_t* cpu, uint32_t d, dmaudit_mapping& m) {
+            return good_map(r, cpu, d, m);
+        };
+    std::function<int(const dmaudit_mapping&, uint64_t, uint32_t)> unmap = [](const dmaudit_mapping&, uint64_t,
+                                                                              uint32_t) { return DMAUDIT_OK; };
+    std::function<int(const dmaudit_mapping&, uint64_t, uint64_t, uint32_t, uint32_t)> sync =
+        [](const dmaudit_mapping&, uint64_t, uint64_t, uint32_t, uint32_t) { return DMAUDIT_OK; };
     std::function<int(uint8_t*, uint64_t, uint32_t)> cache = [](uint8_t*, uint64_t, uint32_t) { return DMAUDIT_OK; };
-    std::function<int(uint32_t, uint64_t, uint64_t, uint32_t&)> declare = [this](uint32_t, uint64_t, uint64_t size, uint32_t& e) { return size ? (exclusive = e, DMAUDIT_OK) : DMAUDIT_EINVAL; };
-    std::function<int(uint32_t, uint64_t, dmaudit_block&, int&)> alloc_from = [this](uint32_t d, uint64_t size, dmaudit_block& b, int& ours) { return good_alloc_from(d, size, b, ours); };
-    std::function<int(uint32_t, uint32_t, uint8_t*, int&)> release_from = [this](uint32_t, uint32_t, const uint8_t* cpu, int& ours) {
+    std::function<int(uint32_t, uint64_t, uint64_t, uint32_t&)> declare = [this](uint32_t, uint64_t, uint64_t size,
+                                                                                 uint32_t& e) {
+        return size ? (exclusive = e, DMAUDIT_OK) : DMAUDIT_EINVAL;
+    };
+    std::function<int(uint32_t, uint64_t, dmaudit_block&, int&)> alloc_from =
+        [this](uint32_t d, uint64_t size, dmaudit_block& b, int& ours) { return good_alloc_from(d, size, b, ours); };
+    std::function<int(uint32_t, uint32_t, uint8_t*, int&)> release_from = [this](uint32_t, uint32_t, const uint8_t* cpu,
+                                                                                 int& ours) {
         ours = pool_memory.contains(static_cast<uint64_t>(cpu - machine.ram.data()));
         return DMAUDIT_OK;
     };
-    std::function<int(uint8_t*, uint64_t, uint64_t, uint64_t, dmaudit_window&, int&)> mmap = [this](const uint8_t* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window& w, int& ours) {
-        const auto at = static_cast<uint64_t>(cpu - machine.ram.data());
-        ours = pool_memory.contains(at);
-        if (!ours)
+    std::function<int(uint8_t*, uint64_t, uint64_t, uint64_t, dmaudit_window&, int&)> mmap =
+        [this](const uint8_t* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window& w, int& ours) {
+            const auto at = static_cast<uint64_t>(cpu - machine.ram.data());
+            ours = pool_memory.contains(at);
+            if (!ours)
+                return DMAUDIT_OK;
+            const uint64_t count = (size + page - 1) / page;
+            if (pages == 0 || pgoff >= count || pages > count - pgoff)
+                return DMAUDIT_ENXIO;
+            w.phys = phys_base + at + pgoff * page;
+            w.size = pages * page;
             return DMAUDIT_OK;
-        const uint64_t count = (size + page - 1) / page;
-        if (pages == 0 || pgoff >= count || pages > count - pgoff)
-            return DMAUDIT_ENXIO;
-        w.phys = phys_base + at + pgoff * page;
-        w.size = pages * page;
-        return DMAUDIT_OK;
-    };
+        };
     std::function<int(uint32_t)> release = [](uint32_t) { return DMAUDIT_OK; };
 
     FakeProvider(FakeMachine& m, uint64_t promises) : machine(m)
     {
-        coherent = {sizeof coherent, 0, [](void* c, const dmaudit_request* r, dmaudit_block* b) { return of(c).alloc(*r, *b); },
+        coherent = {sizeof coherent, 0,
+                    [](void* c, const dmaudit_request* r, dmaudit_block* b) { return of(c).alloc(*r, *b); },
                     [](void* c, const dmaudit_block* b) { return of(c).free(*b); }};
-        streaming = {sizeof streaming, 0,
-                     [](void* c, const dmaudit_request* r, void* cpu, uint32_t d, dmaudit_mapping* m_) { return of(c).map(*r, static_cast<uint8_t*>(cpu), d, *m_); },
-                     [](void* c, const dmaudit_mapping* m_, uint64_t used, uint32_t attrs) { return of(c).unmap(*m_, used, attrs); },
-                     [](void* c, const dmaudit_mapping* m_, uint64_t off, uint64_t len, uint32_t d, uint32_t phase) { return of(c).sync(*m_, off, len, d, phase); },
-                     [](void* c, void* cpu, uint64_t len, uint32_t op) { return of(c).cache(static_cast<uint8_t*>(cpu), len, op); }};
-        pool = {sizeof pool, 0, [](void* c, uint32_t d, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* e) { return bus ? of(c).declare(d, phys, size, *e) : DMAUDIT_EIO; },
-                [](void* c, uint32_t d, uint64_t size, dmaudit_block* b, int* ours) { return of(c).alloc_from(d, size, *b, *ours); },
-                [](void* c, uint32_t d, uint32_t order, void* cpu, int* ours) { return of(c).release_from(d, order, static_cast<uint8_t*>(cpu), *ours); },
-                [](void* c, uint32_t, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window* w, int* ours) { return of(c).mmap(static_cast<uint8_t*>(cpu), size, pgoff, pages, *w, *ours); },
+        streaming = {sizeof streaming,
+                     0,
+                     [](void* c, const dmaudit_request* r, void* cpu, uint32_t d, dmaudit_mapping* m_) {
+                         return of(c).map(*r, static_cast<uint8_t*>(cpu), d, *m_);
+                     },
+                     [](void* c, const dmaudit_mapping* m_, uint64_t used, uint32_t attrs) {
+                         return of(c).unmap(*m_, used, attrs);
+                     },
+                     [](void* c, const dmaudit_mapping* m_, uint64_t off, uint64_t len, uint32_t d, uint32_t phase) {
+                         return of(c).sync(*m_, off, len, d, phase);
+                     },
+                     [](void* c, void* cpu, uint64_t len, uint32_t op) {
+                         return of(c).cache(static_cast<uint8_t*>(cpu), len, op);
+                     }};
+        pool = {sizeof pool,
+                0,
+                [](void* c, uint32_t d, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* e) {
+                    return bus ? of(c).declare(d, phys, size, *e) : DMAUDIT_EIO;
+                },
+                [](void* c, uint32_t d, uint64_t size, dmaudit_block* b, int* ours) {
+                    return of(c).alloc_from(d, size, *b, *ours);
+                },
+                [](void* c, uint32_t d, uint32_t order, void* cpu, int* ours) {
+                    return of(c).release_from(d, order, static_cast<uint8_t*>(cpu), *ours);
+                },
+                [](void* c, uint32_t, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window* w,
+                   int* ours) { return of(c).mmap(static_cast<uint8_t*>(cpu), size, pgoff, pages, *w, *ours); },
                 [](void* c, uint32_t d) { return of(c).release(d); }};
-        table = {DMAUDIT_ABI, sizeof table, "fake", "for tests", promises, nullptr, nullptr, &coherent, &streaming, &pool};
+        table = {DMAUDIT_ABI, sizeof table, "fake",    "for tests", promises,
+                 nullptr,     nullptr,      &coherent, &streaming,  &pool};
     }
     FakeProvider(const FakeProvider&) = delete;
     static FakeProvider& of(void* ctx)
@@ -204,7 +240,8 @@ struct FakeProvider {
     }
 };
 
-constexpr uint64_t usual = DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY | DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_MAP_SYNC;
+constexpr uint64_t usual = DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY |
+                           DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_MAP_SYNC;
 
 struct Audited {
     FakeMachine machine;
@@ -226,7 +263,10 @@ struct Audited {
         auditor.begin(around, machine, provider.table, &provider, {&arena, 1});
     }
 
-    std::string found() const { return auditor.violation() ? std::string(rule(auditor.violation()->rule).name) : "nothing"; }
+    std::string found() const
+    {
+        return auditor.violation() ? std::string(rule(auditor.violation()->rule).name) : "nothing";
+    }
     std::string take()
     {
         const std::string f = found();
@@ -249,7 +289,10 @@ struct Audited {
         EXPECT_TRUE(auditor.cpu_access(t, 0, size, true));
         return t;
     }
-    dmaudit_request request(uint64_t size, uint32_t device = nc) const { return {sizeof(dmaudit_request), device, size, 0, 0, 0, 0, 0}; }
+    dmaudit_request request(uint64_t size, uint32_t device = nc) const
+    {
+        return {sizeof(dmaudit_request), device, size, 0, 0, 0, 0, 0};
+    }
     dmaudit_block block(const dmaudit_request& r)
     {
         dmaudit_block b{};
@@ -269,10 +312,22 @@ struct Audited {
         return m;
     }
     int unmap(const dmaudit_mapping& m, uint32_t attrs = 0) { return rc = auditor.unmap_single(m, every_byte, attrs); }
-    int for_cpu(const dmaudit_mapping& m, uint64_t off, uint64_t len) { return rc = auditor.sync(m, off, len, m.direction, DMAUDIT_FOR_CPU); }
-    int for_device(const dmaudit_mapping& m, uint64_t off, uint64_t len) { return rc = auditor.sync(m, off, len, m.direction, DMAUDIT_FOR_DEVICE); }
-    bool reads(const dmaudit_mapping& m, uint64_t off, uint64_t len) { return auditor.device_access(m.device, tag(m), off, len, false); }
-    bool writes(const dmaudit_mapping& m, uint64_t off, uint64_t len) { return auditor.device_access(m.device, tag(m), off, len, true); }
+    int for_cpu(const dmaudit_mapping& m, uint64_t off, uint64_t len)
+    {
+        return rc = auditor.sync(m, off, len, m.direction, DMAUDIT_FOR_CPU);
+    }
+    int for_device(const dmaudit_mapping& m, uint64_t off, uint64_t len)
+    {
+        return rc = auditor.sync(m, off, len, m.direction, DMAUDIT_FOR_DEVICE);
+    }
+    bool reads(const dmaudit_mapping& m, uint64_t off, uint64_t len)
+    {
+        return auditor.device_access(m.device, tag(m), off, len, false);
+    }
+    bool writes(const dmaudit_mapping& m, uint64_t off, uint64_t len)
+    {
+        return auditor.device_access(m.device, tag(m), off, len, true);
+    }
     template <class T> static Tag tag(const T& handle) { return static_cast<Tag>(handle.cookie[0]); }
     Tag pool(uint32_t device = nc, bool exclusive = false)
     {
@@ -296,7 +351,8 @@ struct Audited {
     int rc = 0, ours = 0; // of the last call
 };
 
-constexpr uint32_t to = DMAUDIT_TO_DEVICE, from = DMAUDIT_FROM_DEVICE, bi = DMAUDIT_BIDIRECTIONAL, none = DMAUDIT_DIRECTION_NONE;
+constexpr uint32_t to = DMAUDIT_TO_DEVICE, from = DMAUDIT_FROM_DEVICE, bi = DMAUDIT_BIDIRECTIONAL,
+                   none = DMAUDIT_DIRECTION_NONE;
 constexpr uint64_t client_at = client_memory.at;
 
 // ==== blocks ====
@@ -310,7 +366,7 @@ std::string block_breaks(uint64_t promises, dmaudit_request r, const std::functi
     return t.found();
 }
 const dmaudit_request one_page{sizeof(dmaudit_request), nc, page, 0, 0, 0, 0, 0};
-dmaudit_request with(uint64_t dmaudit_request::* field, uint64_t value, uint64_t size = page)
+dmaudit_request with(uint64_t dmaudit_request::*field, uint64_t value, uint64_t size = page)
 {
     dmaudit_request r = one_page;
     r.size = size;
@@ -417,8 +473,10 @@ TEST(Block, outside_arena_if_it_is_from_the_pool_but_not_in_it)
 
 TEST(Block, short_block)
 {
-    EXPECT_EQ(block_breaks(usual, with(&dmaudit_request::size, 100, 100), [](dmaudit_block& b) { b.granted = 99; }), "short-block");
-    EXPECT_EQ(block_breaks(usual, with(&dmaudit_request::size, 100, 100), [](dmaudit_block& b) { b.granted = 100; }), "nothing");
+    EXPECT_EQ(block_breaks(usual, with(&dmaudit_request::size, 100, 100), [](dmaudit_block& b) { b.granted = 99; }),
+              "short-block");
+    EXPECT_EQ(block_breaks(usual, with(&dmaudit_request::size, 100, 100), [](dmaudit_block& b) { b.granted = 100; }),
+              "nothing");
 }
 
 void move(dmaudit_block& b, uint64_t by)
@@ -441,10 +499,12 @@ TEST(Block, misaligned_against_the_alignment_asked_for)
 TEST(Block, misaligned_against_its_own_order)
 {
     const auto two_pages_at = [](uint64_t promises, uint64_t place, uint64_t size) {
-        return block_breaks(promises, with(&dmaudit_request::size, size, size), [place](dmaudit_block& b) { move(b, place); });
+        return block_breaks(promises, with(&dmaudit_request::size, size, size),
+                            [place](dmaudit_block& b) { move(b, place); });
     };
     constexpr uint64_t natural = usual | DMAUDIT_PROMISES_NATURAL_ALIGNMENT;
-    EXPECT_EQ(two_pages_at(natural, 2 * page, 2 * page), "not-coherent") << "aligned; only its last page is still cached";
+    EXPECT_EQ(two_pages_at(natural, 2 * page, 2 * page), "not-coherent")
+        << "aligned; only its last page is still cached";
     EXPECT_EQ(two_pages_at(natural, page, page), "not-coherent") << "a page needs no more than a page";
     EXPECT_EQ(two_pages_at(natural, page, page + 1), "misaligned") << "a page and a byte are of order 1";
     EXPECT_EQ(two_pages_at(natural, 64, 64), "misaligned") << "never less than a page";
@@ -488,9 +548,11 @@ TEST(Block, beyond_limit_is_inclusive_and_knows_both_limits)
 TEST(Block, crosses_boundary)
 {
     const auto asked = with(&dmaudit_request::boundary, 1024, 512);
-    EXPECT_EQ(block_breaks(usual, asked, [](dmaudit_block& b) { move(b, 512); }), "nothing") << "it ends at the boundary";
+    EXPECT_EQ(block_breaks(usual, asked, [](dmaudit_block& b) { move(b, 512); }), "nothing")
+        << "it ends at the boundary";
     EXPECT_EQ(block_breaks(usual, asked, [](dmaudit_block& b) { move(b, 513); }), "crosses-boundary");
-    EXPECT_EQ(block_breaks(usual & ~DMAUDIT_PROMISES_BOUNDARY, asked, [](dmaudit_block& b) { move(b, 513); }), "nothing");
+    EXPECT_EQ(block_breaks(usual & ~DMAUDIT_PROMISES_BOUNDARY, asked, [](dmaudit_block& b) { move(b, 513); }),
+              "nothing");
 }
 
 TEST(Block, wrong_translation)
@@ -498,7 +560,8 @@ TEST(Block, wrong_translation)
     EXPECT_EQ(block_breaks(usual, one_page, [](dmaudit_block& b) { b.bus += page; }), "wrong-translation");
     EXPECT_EQ(block_breaks(usual, one_page, [](dmaudit_block& b) { b.bus -= 1; }), "wrong-translation");
     EXPECT_EQ(block_breaks(usual, one_page, [](dmaudit_block& b) { b.bus = DMAUDIT_NO_ADDRESS; }), "wrong-translation");
-    EXPECT_EQ(block_breaks(usual, one_page, [](dmaudit_block& b) { b.bus = ~uint64_t{0} - 10; }), "wrong-translation") << "it wraps";
+    EXPECT_EQ(block_breaks(usual, one_page, [](dmaudit_block& b) { b.bus = ~uint64_t{0} - 10; }), "wrong-translation")
+        << "it wraps";
     Audited t;
     t.auditor.end();
     t.machine.devices[nc].offset = 0 - phys_base;
@@ -572,7 +635,8 @@ TEST(Block, wrong_return_if_what_must_be_refused_succeeds)
     };
     EXPECT_EQ(accepts(usual, with(&dmaudit_request::size, 0, 0)), "wrong-return");
     EXPECT_EQ(accepts(usual, with(&dmaudit_request::align, 3, 64)), "wrong-return");
-    EXPECT_EQ(accepts(usual & ~DMAUDIT_PROMISES_ALIGNMENT, with(&dmaudit_request::align, 3, 64)), "outside-arena") << "legal then, but it is no block";
+    EXPECT_EQ(accepts(usual & ~DMAUDIT_PROMISES_ALIGNMENT, with(&dmaudit_request::align, 3, 64)), "outside-arena")
+        << "legal then, but it is no block";
     Audited t;
     t.block(with(&dmaudit_request::size, 0, 0));
     EXPECT_EQ(t.found(), "nothing");
@@ -884,7 +948,8 @@ TEST(Window, shows_whole_pages_and_keeps_its_block_alive)
 // ==== mappings ====
 
 // The rule that a mapping of a written 64-byte buffer breaks.
-std::string mapping_breaks(uint64_t promises, dmaudit_request r, uint32_t direction, const std::function<void(Audited&, dmaudit_mapping&)>& lie)
+std::string mapping_breaks(uint64_t promises, dmaudit_request r, uint32_t direction,
+                           const std::function<void(Audited&, dmaudit_mapping&)>& lie)
 {
     Audited t(promises);
     t.written_buffer(0, 256);
@@ -912,30 +977,40 @@ TEST(Mapping, a_direct_one_is_accepted)
 
 TEST(Mapping, wrong_translation)
 {
-    EXPECT_EQ(mapping_breaks(usual, one_line, to, [](Audited&, dmaudit_mapping& m) { m.bus = DMAUDIT_NO_ADDRESS; }), "wrong-translation");
-    EXPECT_EQ(mapping_breaks(usual, one_line, to, [](Audited&, dmaudit_mapping& m) { m.bus = 0x70000000; }), "wrong-translation") << "no RAM";
-    EXPECT_EQ(mapping_breaks(usual, one_line, to, [](Audited&, dmaudit_mapping& m) { m.bus = phys_base + ram_bytes - 63; }), "wrong-translation") << "it runs out of RAM";
+    EXPECT_EQ(mapping_breaks(usual, one_line, to, [](Audited&, dmaudit_mapping& m) { m.bus = DMAUDIT_NO_ADDRESS; }),
+              "wrong-translation");
+    EXPECT_EQ(mapping_breaks(usual, one_line, to, [](Audited&, dmaudit_mapping& m) { m.bus = 0x70000000; }),
+              "wrong-translation")
+        << "no RAM";
+    EXPECT_EQ(
+        mapping_breaks(usual, one_line, to, [](Audited&, dmaudit_mapping& m) { m.bus = phys_base + ram_bytes - 63; }),
+        "wrong-translation")
+        << "it runs out of RAM";
 }
 
 TEST(Mapping, beyond_limit_misaligned_crosses_boundary)
 {
     const auto fine = [](Audited&, dmaudit_mapping&) {};
     const uint64_t last = phys_base + client_at + 63;
-    const auto asked = [](uint64_t dmaudit_request::* field, uint64_t value) {
+    const auto asked = [](uint64_t dmaudit_request::*field, uint64_t value) {
         dmaudit_request r = one_line;
         r.*field = value;
         return r;
     };
     EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::limit, last), to, fine), "nothing");
     EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::limit, last - 1), to, fine), "beyond-limit");
-    EXPECT_EQ(mapping_breaks(usual & ~DMAUDIT_PROMISES_LIMIT, asked(&dmaudit_request::limit, last - 1), to, fine), "nothing");
-    EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::align, client_at), to, fine), "nothing"); // 0xc000: not a power of two
+    EXPECT_EQ(mapping_breaks(usual & ~DMAUDIT_PROMISES_LIMIT, asked(&dmaudit_request::limit, last - 1), to, fine),
+              "nothing");
+    EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::align, client_at), to, fine),
+              "nothing"); // 0xc000: not a power of two
     EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::align, 0x4000), to, fine), "nothing");
     EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::align, 0x8000), to, fine), "misaligned");
-    EXPECT_EQ(mapping_breaks(usual & ~DMAUDIT_PROMISES_ALIGNMENT, asked(&dmaudit_request::align, 0x8000), to, fine), "nothing");
+    EXPECT_EQ(mapping_breaks(usual & ~DMAUDIT_PROMISES_ALIGNMENT, asked(&dmaudit_request::align, 0x8000), to, fine),
+              "nothing");
     EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::boundary, 64), to, fine), "nothing");
     EXPECT_EQ(mapping_breaks(usual, asked(&dmaudit_request::boundary, 32), to, fine), "crosses-boundary");
-    EXPECT_EQ(mapping_breaks(usual & ~DMAUDIT_PROMISES_BOUNDARY, asked(&dmaudit_request::boundary, 32), to, fine), "nothing");
+    EXPECT_EQ(mapping_breaks(usual & ~DMAUDIT_PROMISES_BOUNDARY, asked(&dmaudit_request::boundary, 32), to, fine),
+              "nothing");
 }
 
 TEST(Mapping, wrong_return_if_what_must_be_refused_succeeds)
@@ -971,7 +1046,9 @@ TEST(Mapping, failure_has_effect)
 
 TEST(Bounce, overlap_and_outside_arena)
 {
-    const auto slot = [](uint64_t at) { return mapping_breaks(usual, one_line, to, [at](Audited& t, dmaudit_mapping& m) { bounced_to(t, m, at); }); };
+    const auto slot = [](uint64_t at) {
+        return mapping_breaks(usual, one_line, to, [at](Audited& t, dmaudit_mapping& m) { bounced_to(t, m, at); });
+    };
     EXPECT_EQ(slot(arena.end() - 64), "nothing");
     EXPECT_EQ(slot(arena.end() - 63), "outside-arena");
     EXPECT_EQ(slot(pool_memory.at), "outside-arena");
@@ -1294,7 +1371,7 @@ TEST(Precedence, of_sync)
     const Tag b = t.written_buffer(0, 192);
     const auto block = t.block(one_page);
     const auto m = t.map(32, 128, bi);
-    t.writes(m, 0, 64);  // device wrote: sync_for_device discards
+    t.writes(m, 0, 64); // device wrote: sync_for_device discards
     t.for_cpu(m, 96, 32);
     EXPECT_EQ(t.found(), "nothing");
     const unsigned before = t.provider.calls;
@@ -1665,8 +1742,9 @@ TEST(Lines, shared_cache_line_at_map)
         uint32_t device;
         const char* rule;
     };
-    for (const Case& c : {Case{from, to, nc, "shared-cache-line"}, Case{to, from, nc, "shared-cache-line"}, Case{bi, bi, nc, "shared-cache-line"}, Case{to, to, nc, "nothing"},
-                          Case{from, from, snooping, "nothing"}}) {
+    for (const Case& c :
+         {Case{from, to, nc, "shared-cache-line"}, Case{to, from, nc, "shared-cache-line"},
+          Case{bi, bi, nc, "shared-cache-line"}, Case{to, to, nc, "nothing"}, Case{from, from, snooping, "nothing"}}) {
         Audited t;
         t.buffer(0, 64);
         t.map(0, 16, c.first, c.device);
@@ -1983,40 +2061,44 @@ TEST(Exhausted, buffers_blocks_mappings_windows_and_pools)
     }
     {
         Audited t;
-        EXPECT_EQ(until_it_stops(t, [&] {
-                      t.provider.next = 0;
-                      const auto b = t.block(one_page);
-                      if (!t.auditor.violation())
-                          t.auditor.free_coherent(b);
-                  }),
+        EXPECT_EQ(until_it_stops(t,
+                                 [&] {
+                                     t.provider.next = 0;
+                                     const auto b = t.block(one_page);
+                                     if (!t.auditor.violation())
+                                         t.auditor.free_coherent(b);
+                                 }),
                   most);
     }
     {
         Audited t;
         t.written_buffer(0, 64);
-        EXPECT_EQ(until_it_stops(t, [&] {
-                      const auto m = t.map(0, 64, to);
-                      if (!t.auditor.violation())
-                          t.unmap(m);
-                  }),
+        EXPECT_EQ(until_it_stops(t,
+                                 [&] {
+                                     const auto m = t.map(0, 64, to);
+                                     if (!t.auditor.violation())
+                                         t.unmap(m);
+                                 }),
                   most);
     }
     {
         Audited t;
         const auto b = t.from_pool(t.pool(), page);
-        EXPECT_EQ(until_it_stops(t, [&] {
-                      if (const Tag w = t.window(b, 0, 1))
-                          t.auditor.munmap(w);
-                  }),
+        EXPECT_EQ(until_it_stops(t,
+                                 [&] {
+                                     if (const Tag w = t.window(b, 0, 1))
+                                         t.auditor.munmap(w);
+                                 }),
                   most);
     }
     {
         Audited t;
-        EXPECT_EQ(until_it_stops(t, [&] {
-                      const Tag p = t.pool();
-                      if (!t.auditor.violation())
-                          t.auditor.release_pool(p);
-                  }),
+        EXPECT_EQ(until_it_stops(t,
+                                 [&] {
+                                     const Tag p = t.pool();
+                                     if (!t.auditor.violation())
+                                         t.auditor.release_pool(p);
+                                 }),
                   most);
     }
 }
@@ -2095,7 +2177,10 @@ TEST(Trace, tells_each_applied_event_and_no_refused_one)
 {
     struct Notes final : Auditor::Trace {
         std::string text;
-        void applied(Event e, Range r) override { text += std::string(event_name(e)) + ":" + std::to_string(r.len) + " "; }
+        void applied(Event e, Range r) override
+        {
+            text += std::string(event_name(e)) + ":" + std::to_string(r.len) + " ";
+        }
     } notes;
     Audited t;
     t.auditor.trace = &notes;
@@ -2106,7 +2191,8 @@ TEST(Trace, tells_each_applied_event_and_no_refused_one)
     t.writes(m, 0, 8);
     t.for_cpu(m, 0, 16);
     t.rc = t.auditor.unmap_single(m, 8, 0);
-    EXPECT_EQ(notes.text, "buffer_alloc:64 cpu_write:64 map_from:64 device_write:8 sync_for_cpu:16 unmap:8 unmap_tail:56 ");
+    EXPECT_EQ(notes.text,
+              "buffer_alloc:64 cpu_write:64 map_from:64 device_write:8 sync_for_cpu:16 unmap:8 unmap_tail:56 ");
 }
 
 TEST(Cells, count_what_was_judged_legal_or_not)
@@ -2145,7 +2231,9 @@ TEST(Session, a_new_one_knows_nothing_of_the_last)
 TEST(Mirror, client_bytes_that_the_cpu_may_not_touch_are_poisoned)
 {
     Audited t;
-    const auto poisoned = [&](uint64_t place) { return __asan_address_is_poisoned(t.machine.client.data() + client_at + place) != 0; };
+    const auto poisoned = [&](uint64_t place) {
+        return __asan_address_is_poisoned(t.machine.client.data() + client_at + place) != 0;
+    };
     EXPECT_TRUE(poisoned(0));
     const Tag b = t.written_buffer(0, 64);
     EXPECT_FALSE(poisoned(0));

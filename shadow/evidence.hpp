@@ -38,7 +38,7 @@ struct Surroundings {
         uint64_t offset; // device address = physical address + offset
         bool coherent;
     };
-    uint64_t ram = 0, page = 4096, line = 64; // bytes
+    uint64_t ram = 0, page = 4096, line = 64;                 // bytes
     uint8_t *provider_view = nullptr, *client_view = nullptr; // two aliases of RAM
     unsigned n_devices = 0;
     std::array<Device, 8> devices{};

@@ -12,9 +12,18 @@ constexpr Row legal(Event e, uint32_t states, uint32_t next = 0, Row::InitThen t
 {
     return {e, states, Row::any, R::none, next, then};
 }
-constexpr Row breaks(Event e, uint32_t states, RuleId rule) { return {e, states, Row::any, rule, 0, Row::keep}; }
-constexpr Row unwritten(Event e, uint32_t states, RuleId rule) { return {e, states, Row::only_0, rule, 0, Row::keep}; }
-constexpr Row written(Event e, uint32_t states) { return {e, states, Row::only_1, R::none, 0, Row::keep}; }
+constexpr Row breaks(Event e, uint32_t states, RuleId rule)
+{
+    return {e, states, Row::any, rule, 0, Row::keep};
+}
+constexpr Row unwritten(Event e, uint32_t states, RuleId rule)
+{
+    return {e, states, Row::only_0, rule, 0, Row::keep};
+}
+constexpr Row written(Event e, uint32_t states)
+{
+    return {e, states, Row::only_1, R::none, 0, Row::keep};
+}
 
 constexpr uint32_t D_writable = Dfrom | Dbi; // handed to a device that may write
 constexpr uint32_t everything = (1u << state_count) - 1;
@@ -206,7 +215,8 @@ constexpr std::array<Transition, event_count> expand()
     for (auto& t : table)
         for (unsigned code = 0; code < 256; code++) {
             t.next[code] = static_cast<uint8_t>(code);
-            t.rule[code] = static_cast<uint8_t>(R::auditor_exhausted); // undeclared: a defect of the auditor, never silent
+            t.rule[code] =
+                static_cast<uint8_t>(R::auditor_exhausted); // undeclared: a defect of the auditor, never silent
         }
     for (const Row& row : rows) {
         Transition& t = table[static_cast<size_t>(row.event)];
@@ -230,15 +240,25 @@ constexpr std::array<Transition, event_count> expand()
 constexpr auto table = expand();
 
 constexpr std::array<std::string_view, event_count> names{
-    "buffer_alloc", "buffer_free", "map_to", "map_from", "map_from_keeps", "map_bi", "map_skip_to", "map_skip_from", "map_skip_bi",
-    "sync_for_cpu", "sync_for_device", "unmap", "unmap_skip", "unmap_tail", "cpu_read", "cpu_write", "window_read", "window_write",
-    "device_read", "device_write", "flush", "invalidate", "flush_invalidate", "alloc_zeroed", "alloc_plain", "alloc_tail",
-    "block_free", "pool_declare", "pool_release"};
+    "buffer_alloc", "buffer_free",   "map_to",      "map_from",     "map_from_keeps",   "map_bi",
+    "map_skip_to",  "map_skip_from", "map_skip_bi", "sync_for_cpu", "sync_for_device",  "unmap",
+    "unmap_skip",   "unmap_tail",    "cpu_read",    "cpu_write",    "window_read",      "window_write",
+    "device_read",  "device_write",  "flush",       "invalidate",   "flush_invalidate", "alloc_zeroed",
+    "alloc_plain",  "alloc_tail",    "block_free",  "pool_declare", "pool_release"};
 
 } // namespace
 
-const Transition& transition(Event e) { return table[static_cast<size_t>(e)]; }
-std::string_view event_name(Event e) { return names[static_cast<size_t>(e)]; }
-std::span<const Row> protocol_rows() { return rows; }
+const Transition& transition(Event e)
+{
+    return table[static_cast<size_t>(e)];
+}
+std::string_view event_name(Event e)
+{
+    return names[static_cast<size_t>(e)];
+}
+std::span<const Row> protocol_rows()
+{
+    return rows;
+}
 
 } // namespace dmaudit

@@ -11,17 +11,35 @@
 namespace dmaudit {
 
 enum class Event : uint8_t {
-    buffer_alloc, buffer_free,              // a client takes and gives up cached RAM
-    map_to, map_from, map_from_keeps, map_bi, // `keeps`: the provider promises that unsynced CPU writes survive
-    map_skip_to, map_skip_from, map_skip_bi,  // no cache work (DMA_ATTR_SKIP_CPU_SYNC, or a provider whose map does none)
-    sync_for_cpu, sync_for_device,
-    unmap, unmap_skip, unmap_tail,          // tail: bytes that the client says the device did not use
-    cpu_read, cpu_write, window_read, window_write,
-    device_read, device_write,
-    flush, invalidate, flush_invalidate,    // by a client, on its own bytes
-    alloc_zeroed, alloc_plain, alloc_tail,  // a coherent block is handed out, and its granted tail
+    buffer_alloc,
+    buffer_free, // a client takes and gives up cached RAM
+    map_to,
+    map_from,
+    map_from_keeps,
+    map_bi, // `keeps`: the provider promises that unsynced CPU writes survive
+    map_skip_to,
+    map_skip_from,
+    map_skip_bi, // no cache work (DMA_ATTR_SKIP_CPU_SYNC, or a provider whose map does none)
+    sync_for_cpu,
+    sync_for_device,
+    unmap,
+    unmap_skip,
+    unmap_tail, // tail: bytes that the client says the device did not use
+    cpu_read,
+    cpu_write,
+    window_read,
+    window_write,
+    device_read,
+    device_write,
+    flush,
+    invalidate,
+    flush_invalidate, // by a client, on its own bytes
+    alloc_zeroed,
+    alloc_plain,
+    alloc_tail, // a coherent block is handed out, and its granted tail
     block_free,
-    pool_declare, pool_release,
+    pool_declare,
+    pool_release,
     count_
 };
 constexpr size_t event_count = static_cast<size_t>(Event::count_);
@@ -29,8 +47,8 @@ constexpr size_t event_count = static_cast<size_t>(Event::count_);
 const Transition& transition(Event);
 std::string_view event_name(Event);
 
-// One row of the table: in any of these states (and with this initialised bit) the event either breaks a rule or leads to
-// a state.
+// One row of the table: in any of these states (and with this initialised bit) the event either breaks a rule or leads
+// to a state.
 struct Row {
     enum Init : uint8_t { any, only_0, only_1 };
     enum InitThen : uint8_t { keep, to_0, to_1 };

@@ -1,5 +1,5 @@
-// The protocol of one byte, written a second time and differently: as plain decisions over four words instead of a table
-// of rows over state codes. For tests only; where the two disagree, one of them is wrong.
+// The protocol of one byte, written a second time and differently: as plain decisions over four words instead of a
+// table of rows over state codes. For tests only; where the two disagree, one of them is wrong.
 #pragma once
 #include "shadow/protocol.hpp"
 
@@ -27,14 +27,20 @@ constexpr bool declared(const Byte& b)
     if (!d && !s && b.cache != CacheState::in_step)
         return false;
     switch (b.owner) {
-    case Owner::none: case Owner::provider: case Owner::shared: return b.dir == Direction::none && !d && !s;
-    case Owner::guard: return b.dir == Direction::none && !d && !s;
-    case Owner::cpu: return b.dir == Direction::none || !s; // a device's data waits for a hand-over with the device, or unmapped
+    case Owner::none:
+    case Owner::provider:
+    case Owner::shared:
+        return b.dir == Direction::none && !d && !s;
+    case Owner::guard:
+        return b.dir == Direction::none && !d && !s;
+    case Owner::cpu:
+        return b.dir == Direction::none || !s; // a device's data waits for a hand-over with the device, or unmapped
     case Owner::device:
         if (b.dir == Direction::to) // the CPU's write to a byte that the device only reads makes it the CPU's
             return !d && !s;
         return b.dir == Direction::none ? !s : !d; // none: several to_device mappings
-    case Owner::opaque: return false; // later
+    case Owner::opaque:
+        return false; // later
     }
     return false;
 }
@@ -47,43 +53,72 @@ class Protocol {
     {
         using enum Event;
         switch (e) {
-        case buffer_alloc: return nobodys() ? to({Owner::cpu}) : no(RuleId::overlap);
-        case buffer_free: return buffer_free_();
-        case map_to: return map(Direction::to, false, false);
-        case map_from: return map(Direction::from, false, false);
-        case map_from_keeps: return map(Direction::from, false, true);
-        case map_bi: return map(Direction::bi, false, true);
-        case map_skip_to: return map(Direction::to, true, true);
-        case map_skip_from: return map(Direction::from, true, true);
-        case map_skip_bi: return map(Direction::bi, true, true);
-        case sync_for_cpu: return for_cpu();
-        case sync_for_device: return for_device();
-        case unmap: return unmap_();
-        case unmap_skip: return unmap_skip_();
-        case unmap_tail: return unmap_tail_();
-        case cpu_read: return cpu_read_();
-        case cpu_write: return cpu_write_();
-        case window_read: return window(false);
-        case window_write: return window(true);
-        case device_read: return device_read_();
-        case device_write: return device_write_();
-        case flush: return maintainable() ? same() : no(RuleId::out_of_bounds);
+        case buffer_alloc:
+            return nobodys() ? to({Owner::cpu}) : no(RuleId::overlap);
+        case buffer_free:
+            return buffer_free_();
+        case map_to:
+            return map(Direction::to, false, false);
+        case map_from:
+            return map(Direction::from, false, false);
+        case map_from_keeps:
+            return map(Direction::from, false, true);
+        case map_bi:
+            return map(Direction::bi, false, true);
+        case map_skip_to:
+            return map(Direction::to, true, true);
+        case map_skip_from:
+            return map(Direction::from, true, true);
+        case map_skip_bi:
+            return map(Direction::bi, true, true);
+        case sync_for_cpu:
+            return for_cpu();
+        case sync_for_device:
+            return for_device();
+        case unmap:
+            return unmap_();
+        case unmap_skip:
+            return unmap_skip_();
+        case unmap_tail:
+            return unmap_tail_();
+        case cpu_read:
+            return cpu_read_();
+        case cpu_write:
+            return cpu_write_();
+        case window_read:
+            return window(false);
+        case window_write:
+            return window(true);
+        case device_read:
+            return device_read_();
+        case device_write:
+            return device_write_();
+        case flush:
+            return maintainable() ? same() : no(RuleId::out_of_bounds);
         case flush_invalidate: // everything is in memory before it is dropped: nothing is lost
-            return !maintainable() ? no(RuleId::out_of_bounds) : unmapped() && by_device() ? with_cache(CacheState::in_step) : same();
-        case invalidate: return invalidate_();
-        case alloc_zeroed: return granted({Owner::shared, Direction::none, CacheState::in_step, true});
-        case alloc_plain: return granted({Owner::shared});
-        case alloc_tail: return granted({Owner::guard});
+            return !maintainable()             ? no(RuleId::out_of_bounds)
+                   : unmapped() && by_device() ? with_cache(CacheState::in_step)
+                                               : same();
+        case invalidate:
+            return invalidate_();
+        case alloc_zeroed:
+            return granted({Owner::shared, Direction::none, CacheState::in_step, true});
+        case alloc_plain:
+            return granted({Owner::shared});
+        case alloc_tail:
+            return granted({Owner::guard});
         case block_free:
             if (was_.owner == Owner::shared || was_.owner == Owner::guard)
                 return to({Owner::provider});
             return no(nobodys() || providers() ? RuleId::double_free : RuleId::wrong_kind);
-        case pool_declare: return nobodys() ? to({Owner::provider}) : no(RuleId::out_of_bounds);
+        case pool_declare:
+            return nobodys() ? to({Owner::provider}) : no(RuleId::out_of_bounds);
         case pool_release:
             if (providers())
                 return to({Owner::none});
             return no(was_.owner == Owner::shared || was_.owner == Owner::guard ? RuleId::leak : RuleId::double_free);
-        case count_: break;
+        case count_:
+            break;
         }
         return no(RuleId::auditor_exhausted);
     }
@@ -99,7 +134,10 @@ class Protocol {
     constexpr bool with_device() const { return was_.owner == Owner::device && was_.dir != Direction::none; }
     constexpr bool several() const { return was_.owner == Owner::device && was_.dir == Direction::none; }
     constexpr bool mapped() const { return with_cpu() || with_device() || several(); }
-    constexpr bool read_only() const { return several() || was_.dir == Direction::to; } // to the device; precondition: mapped
+    constexpr bool read_only() const
+    {
+        return several() || was_.dir == Direction::to;
+    } // to the device; precondition: mapped
     constexpr bool by_cpu() const { return was_.cache == CacheState::cpu_wrote; }
     constexpr bool by_device() const { return was_.cache == CacheState::device_wrote; }
     constexpr bool maintainable() const { return unmapped() || mapped() || coherent(); }
@@ -135,7 +173,8 @@ class Protocol {
         if (coherent())
             return no(RuleId::wrong_kind);
         if (mapped()) // devices may read together
-            return d == Direction::to && read_only() ? become(Owner::device, Direction::none) : no(RuleId::overlapping_mapping);
+            return d == Direction::to && read_only() ? become(Owner::device, Direction::none)
+                                                     : no(RuleId::overlapping_mapping);
         if (!unmapped())
             return no(RuleId::out_of_bounds);
         if (skip && by_cpu()) // nobody cleans it: it stays with the CPU until a sync
@@ -296,7 +335,13 @@ class Protocol {
 };
 
 // The code of a state, as map and table store it.
-constexpr uint8_t code(const Byte& b) { return state_code(b.owner, b.dir, b.cache, b.init); }
-constexpr Byte byte(uint8_t c) { return {owner_of(c), direction_of(c), cache_of(c), is_initialised(c)}; }
+constexpr uint8_t code(const Byte& b)
+{
+    return state_code(b.owner, b.dir, b.cache, b.init);
+}
+constexpr Byte byte(uint8_t c)
+{
+    return {owner_of(c), direction_of(c), cache_of(c), is_initialised(c)};
+}
 
 } // namespace dmaudit::model

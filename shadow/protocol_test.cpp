@@ -23,8 +23,14 @@ std::vector<Event> all_events()
     return v;
 }
 
-R rule_at(Event e, uint8_t code) { return static_cast<R>(transition(e).rule[code]); }
-uint8_t next_at(Event e, uint8_t code) { return transition(e).next[code]; }
+R rule_at(Event e, uint8_t code)
+{
+    return static_cast<R>(transition(e).rule[code]);
+}
+uint8_t next_at(Event e, uint8_t code)
+{
+    return transition(e).next[code];
+}
 std::string where(Event e, uint8_t code)
 {
     return std::string(event_name(e)) + " in " + std::string(state_name(code)) + (is_initialised(code) ? " i1" : " i0");
@@ -104,7 +110,8 @@ TEST(Protocol, AgreesWithTheModelEverywhere)
             const model::Outcome expected = model::Protocol(model::byte(code)).on(e);
             EXPECT_EQ(rule(rule_at(e, code)).name, rule(expected.rule).name) << where(e, code);
             EXPECT_EQ(int{next_at(e, code)}, int{model::code(expected.then)})
-                << where(e, code) << ": " << state_name(next_at(e, code)) << ", by the model " << state_name(model::code(expected.then));
+                << where(e, code) << ": " << state_name(next_at(e, code)) << ", by the model "
+                << state_name(model::code(expected.then));
             compared++;
         }
     }
@@ -206,10 +213,10 @@ TEST(Protocol, SomeStatesHaveOneInitialisedBit)
         if (zero != one)
             only[std::string(state_name(c))] = zero ? "0" : "1";
     }
-    const std::map<std::string, std::string> expected{
-        {"N", "0"}, {"P", "0"},                        // nobody's value
-        {"C.s", "0"},                                  // the CPU does not see what the device wrote
-        {"C.d", "1"}, {"H.to.d", "1"}, {"H.from.d", "1"}, {"H.bi.d", "1"}, {"M.d", "1"}}; // just written
+    const std::map<std::string, std::string> expected{{"N", "0"},      {"P", "0"}, // nobody's value
+                                                      {"C.s", "0"}, // the CPU does not see what the device wrote
+                                                      {"C.d", "1"},    {"H.to.d", "1"}, {"H.from.d", "1"},
+                                                      {"H.bi.d", "1"}, {"M.d", "1"}}; // just written
     EXPECT_EQ(only, expected);
 }
 
@@ -229,22 +236,40 @@ TEST(Protocol, EveryRuleItNamesCanBeReached)
 TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
 {
     enum Where { registry, lines, after_the_call, machine, tool };
-    const std::map<R, Where> elsewhere{
-        // names, sizes, devices, directions: asked before the table
-        {R::free_mismatch, registry}, {R::wrong_device, registry}, {R::wrong_direction, registry}, {R::bad_length, registry},
-        {R::sync_without_effect, registry}, {R::use_after_release, registry}, {R::wrong_identity, registry},
-        // bytes of one line together: asked after the table
-        {R::shared_cache_line, lines}, {R::dirty_line_over_device_data, lines}, {R::invalidate_destroys_neighbour, lines},
-        // what the provider returned, and what is in memory then
-        {R::misaligned, after_the_call}, {R::beyond_limit, after_the_call}, {R::crosses_boundary, after_the_call},
-        {R::wrong_translation, after_the_call}, {R::short_block, after_the_call}, {R::not_zeroed, after_the_call},
-        {R::leaks_old_data, after_the_call}, {R::corrupts_neighbour, after_the_call}, {R::lost_capacity, after_the_call},
-        {R::spurious_failure, after_the_call}, {R::failure_has_effect, after_the_call}, {R::wrong_return, after_the_call},
-        {R::missing_clean, after_the_call}, {R::missing_invalidate, after_the_call}, {R::stale_bounce, after_the_call},
-        {R::mmap_window, after_the_call}, {R::not_coherent, after_the_call},
-        // told by the cache and the locks
-        {R::dirty_eviction, machine}, {R::no_progress, machine},
-        {R::auditor_exhausted, tool}};
+    const std::map<R, Where> elsewhere{// names, sizes, devices, directions: asked before the table
+                                       {R::free_mismatch, registry},
+                                       {R::wrong_device, registry},
+                                       {R::wrong_direction, registry},
+                                       {R::bad_length, registry},
+                                       {R::sync_without_effect, registry},
+                                       {R::use_after_release, registry},
+                                       {R::wrong_identity, registry},
+                                       // bytes of one line together: asked after the table
+                                       {R::shared_cache_line, lines},
+                                       {R::dirty_line_over_device_data, lines},
+                                       {R::invalidate_destroys_neighbour, lines},
+                                       // what the provider returned, and what is in memory then
+                                       {R::misaligned, after_the_call},
+                                       {R::beyond_limit, after_the_call},
+                                       {R::crosses_boundary, after_the_call},
+                                       {R::wrong_translation, after_the_call},
+                                       {R::short_block, after_the_call},
+                                       {R::not_zeroed, after_the_call},
+                                       {R::leaks_old_data, after_the_call},
+                                       {R::corrupts_neighbour, after_the_call},
+                                       {R::lost_capacity, after_the_call},
+                                       {R::spurious_failure, after_the_call},
+                                       {R::failure_has_effect, after_the_call},
+                                       {R::wrong_return, after_the_call},
+                                       {R::missing_clean, after_the_call},
+                                       {R::missing_invalidate, after_the_call},
+                                       {R::stale_bounce, after_the_call},
+                                       {R::mmap_window, after_the_call},
+                                       {R::not_coherent, after_the_call},
+                                       // told by the cache and the locks
+                                       {R::dirty_eviction, machine},
+                                       {R::no_progress, machine},
+                                       {R::auditor_exhausted, tool}};
     std::set<R> named;
     for (const Row& row : protocol_rows())
         named.insert(row.rule);
@@ -285,12 +310,17 @@ TEST(Protocol, Stories)
         {"unmapped with a write not handed over", {map_bi, sync_for_cpu, cpu_write, unmap}, R::sync_discards_write},
         {"the same from_device", {map_from, sync_for_cpu, cpu_write, unmap}, R::sync_discards_write},
         {"the same without cache work", {map_from, sync_for_cpu, cpu_write, unmap_skip, cpu_read}},
-        {"written into a from_device mapping: indeterminate", {map_from, sync_for_cpu, cpu_write, sync_for_device, unmap, cpu_read}, R::read_of_unwritten},
+        {"written into a from_device mapping: indeterminate",
+         {map_from, sync_for_cpu, cpu_write, sync_for_device, unmap, cpu_read},
+         R::read_of_unwritten},
         {"synced for the CPU twice", {map_bi, sync_for_cpu, sync_for_cpu}},
-        {"synced for the CPU over its own write", {map_bi, sync_for_cpu, cpu_write, sync_for_cpu}, R::sync_discards_write},
+        {"synced for the CPU over its own write",
+         {map_bi, sync_for_cpu, cpu_write, sync_for_cpu},
+         R::sync_discards_write},
         {"synced for the device twice", {map_bi, sync_for_device, sync_for_device}},
         {"handed on without being fetched", {map_bi, device_write, sync_for_device}, R::sync_discards_write},
-        {"from_device it does no harm", {map_from, device_write, sync_for_device, sync_for_cpu, cpu_read, unmap, cpu_read}},
+        {"from_device it does no harm",
+         {map_from, device_write, sync_for_device, sync_for_cpu, cpu_read, unmap, cpu_read}},
         {"unwritten bytes keep their value", {cpu_write, map_to, unmap, map_from, unmap, cpu_read}},
         {"unless the CPU had not handed them over", {cpu_write, map_from, unmap, cpu_read}, R::read_of_unwritten},
         {"and the provider does not keep them", {cpu_write, map_from_keeps, unmap, cpu_read}},
@@ -302,7 +332,9 @@ TEST(Protocol, Stories)
         {"that, then overwritten", {map_from, device_write, unmap_skip, cpu_write, cpu_read}},
         {"that, then mapped and synced", {map_from, device_write, unmap_skip, map_skip_from, sync_for_cpu, unmap}},
         {"that, unwritten", {cpu_write, map_to, unmap, map_from, unmap_skip, cpu_read}},
-        {"past the used bytes, written after all", {map_from, device_write, unmap_tail, cpu_read}, R::read_of_unwritten},
+        {"past the used bytes, written after all",
+         {map_from, device_write, unmap_tail, cpu_read},
+         R::read_of_unwritten},
         {"past the used bytes, untouched", {cpu_write, map_from_keeps, unmap_tail, cpu_read}},
         {"with the CPU, written", {map_bi, sync_for_cpu, cpu_write, device_read}, R::dirty_device_read},
         {"with the CPU, not written", {map_bi, sync_for_cpu, device_read}, R::device_access_denied},
@@ -326,7 +358,8 @@ TEST(Protocol, Stories)
         for (size_t i = 0; i < story.events.size(); i++) {
             const bool last = i + 1 == story.events.size();
             const R expected = last ? story.last : R::none;
-            EXPECT_EQ(rule(rule_at(story.events[i], byte)).name, rule(expected).name) << story.name << ": " << where(story.events[i], byte);
+            EXPECT_EQ(rule(rule_at(story.events[i], byte)).name, rule(expected).name)
+                << story.name << ": " << where(story.events[i], byte);
             byte = next_at(story.events[i], byte);
         }
     }
@@ -356,7 +389,8 @@ TEST(Protocol, StoriesOfCoherentBytes)
         uint8_t byte = next_at(pool_declare, code_of(N));
         for (size_t i = 0; i < story.events.size(); i++) {
             const R expected = i + 1 == story.events.size() ? story.last : R::none;
-            EXPECT_EQ(rule(rule_at(story.events[i], byte)).name, rule(expected).name) << story.name << ": " << where(story.events[i], byte);
+            EXPECT_EQ(rule(rule_at(story.events[i], byte)).name, rule(expected).name)
+                << story.name << ": " << where(story.events[i], byte);
             byte = next_at(story.events[i], byte);
         }
     }

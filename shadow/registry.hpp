@@ -15,9 +15,18 @@ enum class Kind : uint8_t { none, buffer, mapping, block, pool, window };
 
 // Names one object of a session: kind and slot. 0 is nobody.
 using Tag = uint32_t;
-constexpr Tag make_tag(Kind k, uint32_t slot) { return static_cast<uint32_t>(k) << 16 | (slot + 1); }
-constexpr Kind tag_kind(Tag t) { return static_cast<Kind>(t >> 16 & 0xff); }
-constexpr uint32_t tag_slot(Tag t) { return (t & 0xffff) - 1; }
+constexpr Tag make_tag(Kind k, uint32_t slot)
+{
+    return static_cast<uint32_t>(k) << 16 | (slot + 1);
+}
+constexpr Kind tag_kind(Tag t)
+{
+    return static_cast<Kind>(t >> 16 & 0xff);
+}
+constexpr uint32_t tag_slot(Tag t)
+{
+    return (t & 0xffff) - 1;
+}
 
 // A few disjoint ranges: which bytes a mapping has handed to the CPU, filled only while other mappings share them.
 class Held {
@@ -39,7 +48,7 @@ struct BufferRecord {
     Range at;
 };
 struct BlockRecord {
-    Range at;      // what the client asked for
+    Range at; // what the client asked for
     Range granted;
     dmaudit_block inner; // the provider's own, verbatim
     uint32_t device;
@@ -54,7 +63,8 @@ struct MappingRecord {
     Direction direction;
     Tag object; // the buffer or block that was mapped
     bool reachable, bounced;
-    bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that one was made
+    bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that
+                // one was made
     Held held;
 };
 struct PoolRecord {

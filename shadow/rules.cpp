@@ -20,7 +20,8 @@ constexpr std::array<Rule, rule_count> table{{
      "Look for arithmetic past the end of an arena, and for page numbers that were computed in 32 bits."},
     {R::misaligned, "misaligned", provider, 131,
      "an address breaks an alignment: asked for, promised, or needed so that lines written by a device are not shared",
-     "Align the device address, not the offset in the arena; a bounce slot keeps the original's offset in its cache line."},
+     "Align the device address, not the offset in the arena; a bounce slot keeps the original's offset in its cache "
+     "line."},
     {R::beyond_limit, "beyond-limit", provider, 787,
      "the last byte of a block or mapping is beyond what the device can drive or the caller allowed (inclusive)",
      "Compare address + size - 1 with the limit, for the bounce slot too, and without wrapping."},
@@ -40,7 +41,8 @@ constexpr std::array<Rule, rule_count> table{{
      "Look for copies that are too long, and for an invalidate that drops a neighbour's dirty bytes in an edge line."},
     {R::lost_capacity, "lost-capacity", provider, 401, "memory that was given back cannot be had again",
      "A release must free as many pages as the allocation took; look for an error path that keeps what it reserved."},
-    {R::spurious_failure, "spurious-failure", provider, 394, "a call failed that by the provider's promises must succeed",
+    {R::spurious_failure, "spurious-failure", provider, 394,
+     "a call failed that by the provider's promises must succeed",
      "Look for a search that starts late or ends early, and for a limit or boundary test that is off by one."},
     {R::failure_has_effect, "failure-has-effect", provider, 460, "a call that failed has changed something",
      "Undo in reverse order on every error path, and test before the first change."},
@@ -49,11 +51,13 @@ constexpr std::array<Rule, rule_count> table{{
      "Size 0 must be refused; a pool that has dealt with a call answers 1 even if it has no room."},
     {R::missing_clean, "missing-clean", provider, 1250,
      "CPU data was handed to a device, or its pages made uncached, while it was only in the cache",
-     "Clean what the device reads: the bounce slot, not the original; and every line before its page becomes uncached."},
+     "Clean what the device reads: the bounce slot, not the original; and every line before its page becomes "
+     "uncached."},
     {R::missing_invalidate, "missing-invalidate", provider, 1250,
      "dirty lines lie under bytes that a device may write, or the CPU got them back without the device's data",
      "Clean or drop the lines before the device writes and invalidate after: both are needed."},
-    {R::stale_bounce, "stale-bounce", provider, 1250, "a bounce slot and the original do not hold the same after a hand-over",
+    {R::stale_bounce, "stale-bounce", provider, 1250,
+     "a bounce slot and the original do not hold the same after a hand-over",
      "Copy in at map whatever the direction, copy in and out the range of the sync, and copy out all bytes at unmap."},
     {R::dirty_eviction, "dirty-eviction", provider, 1250,
      "a line that the provider dirtied was written back over a device's data, or dropped",
@@ -76,7 +80,8 @@ constexpr std::array<Rule, rule_count> table{{
     {R::wrong_kind, "wrong-kind", client, 762,
      "an object of one kind was used as another: coherent memory mapped or synced, pool memory freed as a buffer",
      "Coherent memory needs neither map nor sync; release with the call that belongs to the allocation."},
-    {R::wrong_device, "wrong-device", client, 763, "an object was used or released for a device that it does not belong to",
+    {R::wrong_device, "wrong-device", client, 763,
+     "an object was used or released for a device that it does not belong to",
      "Look which device the driver keeps beside the address, especially with several functions of one card."},
     {R::wrong_direction, "wrong-direction", client, 628,
      "a map, sync or unmap names no direction, or one that contradicts the mapping",
@@ -95,7 +100,8 @@ constexpr std::array<Rule, rule_count> table{{
     {R::sync_outside, "sync-outside", client, 119, "a sync reaches beyond its live mapping",
      "The offset counts from the start of the mapping, not of the buffer."},
     {R::sync_without_effect, "sync-without-effect", client, 573,
-     "a bidirectional mapping was synced in the direction that this phase does not move: for_cpu(to) or for_device(from)",
+     "a bidirectional mapping was synced in the direction that this phase does not move: for_cpu(to) or "
+     "for_device(from)",
      "for_cpu brings device data (from), for_device brings CPU data (to); else name bidirectional."},
     {R::stale_cpu_read, "stale-cpu-read", client, 1250,
      "the CPU read bytes that a device wrote and that were unmapped without a hand-over",
@@ -116,14 +122,17 @@ constexpr std::array<Rule, rule_count> table{{
      "The direction of the map does not say what the device does; status words it updates need bidirectional."},
     {R::dirty_line_over_device_data, "dirty-line-over-device-data", client, 1250,
      "the CPU dirtied a line in which a non-coherent device owns bytes that it may write",
-     "The line will be written back over the device's data: keep CPU fields out of lines that a device writes, and sync whole lines."},
+     "The line will be written back over the device's data: keep CPU fields out of lines that a device writes, and "
+     "sync whole lines."},
     {R::invalidate_destroys_neighbour, "invalidate-destroys-neighbour", client, 787,
      "a client invalidated a line that holds dirty bytes of somebody else",
      "Invalidate whole lines of your own only, or flush the edge lines first."},
     {R::sync_discards_write, "sync-discards-write", client, 362,
      "a sync or unmap overwrites what the other side wrote and did not hand over",
-     "Sync for the device what the CPU wrote before taking it back, and for the CPU what the device wrote before giving it away."},
-    {R::free_while_mapped, "free-while-mapped", client, 825, "memory was given up while a mapping or window of it is alive",
+     "Sync for the device what the CPU wrote before taking it back, and for the CPU what the device wrote before "
+     "giving it away."},
+    {R::free_while_mapped, "free-while-mapped", client, 825,
+     "memory was given up while a mapping or window of it is alive",
      "Unmap first: the device would write into what is the next owner's memory."},
     {R::uninitialised_to_device, "uninitialised-to-device", client, 908,
      "a device read bytes that nobody has written since they were allocated",
@@ -142,10 +151,12 @@ constexpr std::array<Rule, rule_count> table{{
      "Release the pool last."},
     {R::wrong_identity, "wrong-identity", client, 672,
      "a dead reference was used, and its bytes belong to another allocation by now",
-     "The state of the bytes is right and the owner is wrong: look for a stale address in a descriptor or a cached pointer."},
+     "The state of the bytes is right and the owner is wrong: look for a stale address in a descriptor or a cached "
+     "pointer."},
 
     // ---- the tool's own ----
-    {R::auditor_exhausted, "auditor-exhausted", tool, 770, "the auditor ran out of something or met a state it does not know",
+    {R::auditor_exhausted, "auditor-exhausted", tool, 770,
+     "the auditor ran out of something or met a state it does not know",
      "Nothing after this point was judged. Make the case smaller, or report it as a defect of dmaudit."},
 }};
 
@@ -160,7 +171,10 @@ static_assert(in_order(), "rules stand in the order of RuleId, each once");
 
 } // namespace
 
-const std::array<Rule, rule_count>& rules() { return table; }
+const std::array<Rule, rule_count>& rules()
+{
+    return table;
+}
 
 std::optional<RuleId> rule_named(std::string_view name)
 {

@@ -45,7 +45,13 @@ const Words& of(uint8_t code)
 
 } // namespace
 
-std::string_view state_name(uint8_t code) { return of(code).name; }
-std::string_view state_text(uint8_t code) { return of(code).text; }
+std::string_view state_name(uint8_t code)
+{
+    return of(code).name;
+}
+std::string_view state_text(uint8_t code)
+{
+    return of(code).text;
+}
 
 } // namespace dmaudit

@@ -19,41 +19,56 @@ enum class Direction : uint8_t { none = 0, to = 1, from = 2, bi = 3 };
 enum class CacheState : uint8_t { in_step = 0, cpu_wrote = 1, device_wrote = 2 };
 
 constexpr uint8_t initialised = 0x80;
-constexpr uint8_t state_code(Owner o, Direction d = Direction::none, CacheState c = CacheState::in_step, bool init = false)
+constexpr uint8_t state_code(Owner o, Direction d = Direction::none, CacheState c = CacheState::in_step,
+                             bool init = false)
 {
-    return static_cast<uint8_t>(static_cast<unsigned>(o) | static_cast<unsigned>(d) << 3 | static_cast<unsigned>(c) << 5 | (init ? initialised : 0u));
+    return static_cast<uint8_t>(static_cast<unsigned>(o) | static_cast<unsigned>(d) << 3 |
+                                static_cast<unsigned>(c) << 5 | (init ? initialised : 0u));
 }
-constexpr Owner owner_of(uint8_t s) { return static_cast<Owner>(s & 7); }
-constexpr Direction direction_of(uint8_t s) { return static_cast<Direction>(s >> 3 & 3); }
-constexpr CacheState cache_of(uint8_t s) { return static_cast<CacheState>(s >> 5 & 3); }
-constexpr bool is_initialised(uint8_t s) { return (s & initialised) != 0; }
+constexpr Owner owner_of(uint8_t s)
+{
+    return static_cast<Owner>(s & 7);
+}
+constexpr Direction direction_of(uint8_t s)
+{
+    return static_cast<Direction>(s >> 3 & 3);
+}
+constexpr CacheState cache_of(uint8_t s)
+{
+    return static_cast<CacheState>(s >> 5 & 3);
+}
+constexpr bool is_initialised(uint8_t s)
+{
+    return (s & initialised) != 0;
+}
 
 // The declared states (without the initialised bit); as bits of a set in the protocol's rows.
 enum State : uint32_t {
-    N = 1u << 0,      // none
-    P = 1u << 1,      // provider
-    C_c = 1u << 2,    // cpu, unmapped: in step / CPU wrote / device wrote
+    N = 1u << 0,   // none
+    P = 1u << 1,   // provider
+    C_c = 1u << 2, // cpu, unmapped: in step / CPU wrote / device wrote
     C_d = 1u << 3,
     C_s = 1u << 4,
-    Hto_c = 1u << 5,  // mapped, with the CPU
+    Hto_c = 1u << 5, // mapped, with the CPU
     Hto_d = 1u << 6,
     Hfrom_c = 1u << 7,
     Hfrom_d = 1u << 8,
     Hbi_c = 1u << 9,
     Hbi_d = 1u << 10,
-    Dto = 1u << 11,   // with the device
+    Dto = 1u << 11, // with the device
     Dfrom_c = 1u << 12,
     Dfrom_s = 1u << 13,
     Dbi_c = 1u << 14,
     Dbi_s = 1u << 15,
-    M_c = 1u << 16,   // several TO_DEVICE mappings
-    M_d = 1u << 17,   // ... and the CPU, to which all had handed it, wrote
-    S = 1u << 18,     // shared
-    PAD = 1u << 19,   // granted tail
+    M_c = 1u << 16, // several TO_DEVICE mappings
+    M_d = 1u << 17, // ... and the CPU, to which all had handed it, wrote
+    S = 1u << 18,   // shared
+    PAD = 1u << 19, // granted tail
 };
 constexpr unsigned state_count = 20;
-constexpr uint32_t C_any = C_c | C_d | C_s, Hto = Hto_c | Hto_d, M_any = M_c | M_d, Dfrom = Dfrom_c | Dfrom_s, Dbi = Dbi_c | Dbi_s,
-                   Hwritable_c = Hfrom_c | Hbi_c, Hwritable_d = Hfrom_d | Hbi_d, Hwritable = Hwritable_c | Hwritable_d;
+constexpr uint32_t C_any = C_c | C_d | C_s, Hto = Hto_c | Hto_d, M_any = M_c | M_d, Dfrom = Dfrom_c | Dfrom_s,
+                   Dbi = Dbi_c | Dbi_s, Hwritable_c = Hfrom_c | Hbi_c, Hwritable_d = Hfrom_d | Hbi_d,
+                   Hwritable = Hwritable_c | Hwritable_d;
 
 // Code of a declared state (one bit), not initialised.
 constexpr uint8_t code_of(State s)
@@ -61,26 +76,46 @@ constexpr uint8_t code_of(State s)
     using enum Owner;
     using enum CacheState;
     switch (s) {
-    case N: return state_code(none);
-    case P: return state_code(provider);
-    case C_c: return state_code(cpu);
-    case C_d: return state_code(cpu, Direction::none, cpu_wrote);
-    case C_s: return state_code(cpu, Direction::none, device_wrote);
-    case Hto_c: return state_code(cpu, Direction::to);
-    case Hto_d: return state_code(cpu, Direction::to, cpu_wrote);
-    case Hfrom_c: return state_code(cpu, Direction::from);
-    case Hfrom_d: return state_code(cpu, Direction::from, cpu_wrote);
-    case Hbi_c: return state_code(cpu, Direction::bi);
-    case Hbi_d: return state_code(cpu, Direction::bi, cpu_wrote);
-    case Dto: return state_code(device, Direction::to);
-    case Dfrom_c: return state_code(device, Direction::from);
-    case Dfrom_s: return state_code(device, Direction::from, device_wrote);
-    case Dbi_c: return state_code(device, Direction::bi);
-    case Dbi_s: return state_code(device, Direction::bi, device_wrote);
-    case M_c: return state_code(device);
-    case M_d: return state_code(device, Direction::none, cpu_wrote);
-    case S: return state_code(shared);
-    case PAD: return state_code(guard);
+    case N:
+        return state_code(none);
+    case P:
+        return state_code(provider);
+    case C_c:
+        return state_code(cpu);
+    case C_d:
+        return state_code(cpu, Direction::none, cpu_wrote);
+    case C_s:
+        return state_code(cpu, Direction::none, device_wrote);
+    case Hto_c:
+        return state_code(cpu, Direction::to);
+    case Hto_d:
+        return state_code(cpu, Direction::to, cpu_wrote);
+    case Hfrom_c:
+        return state_code(cpu, Direction::from);
+    case Hfrom_d:
+        return state_code(cpu, Direction::from, cpu_wrote);
+    case Hbi_c:
+        return state_code(cpu, Direction::bi);
+    case Hbi_d:
+        return state_code(cpu, Direction::bi, cpu_wrote);
+    case Dto:
+        return state_code(device, Direction::to);
+    case Dfrom_c:
+        return state_code(device, Direction::from);
+    case Dfrom_s:
+        return state_code(device, Direction::from, device_wrote);
+    case Dbi_c:
+        return state_code(device, Direction::bi);
+    case Dbi_s:
+        return state_code(device, Direction::bi, device_wrote);
+    case M_c:
+        return state_code(device);
+    case M_d:
+        return state_code(device, Direction::none, cpu_wrote);
+    case S:
+        return state_code(shared);
+    case PAD:
+        return state_code(guard);
     }
     return 0xff;
 }

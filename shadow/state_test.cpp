@@ -17,7 +17,8 @@ TEST(StateCode, keeps_owner_direction_cache_and_initialised_apart)
         for (unsigned d = 0; d < 4; d++)
             for (unsigned c = 0; c < 3; c++)
                 for (const bool init : {false, true}) {
-                    const uint8_t code = state_code(static_cast<Owner>(o), static_cast<Direction>(d), static_cast<CacheState>(c), init);
+                    const uint8_t code =
+                        state_code(static_cast<Owner>(o), static_cast<Direction>(d), static_cast<CacheState>(c), init);
                     EXPECT_TRUE(codes.insert(code).second);
                     EXPECT_EQ(owner_of(code), static_cast<Owner>(o));
                     EXPECT_EQ(direction_of(code), static_cast<Direction>(d));
@@ -43,7 +44,8 @@ TEST(StateName, each_declared_state_has_its_own_name_and_words)
         EXPECT_EQ(state_name(code | initialised), name) << "a bug key does not tell initialised bytes apart";
         EXPECT_LE(name.size(), 8u);
         for (const char c : name)
-            EXPECT_TRUE(std::isalpha(static_cast<unsigned char>(c)) || c == '.') << name << ": keys are split at dashes";
+            EXPECT_TRUE(std::isalpha(static_cast<unsigned char>(c)) || c == '.')
+                << name << ": keys are split at dashes";
     }
 }
 

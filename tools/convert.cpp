@@ -65,13 +65,16 @@ int minimise_file(const Options& o)
     Session session;
     const Result first = execute(loaded.value, *provider, session);
     if (!first.violation) {
-        fmt::print(stderr, "dmaudit: {}: no violation with provider {}, so there is nothing to make smaller\n", o.in, o.provider);
+        fmt::print(stderr, "dmaudit: {}: no violation with provider {}, so there is nothing to make smaller\n", o.in,
+                   o.provider);
         return exit_unusable;
     }
     const BugKey key = key_of(loaded.value, first);
-    Minimised small = minimise(loaded.value, [&](const Case& c) { return key_of(c, execute(c, *provider, session)) == key; }, {o.tries});
+    Minimised small = minimise(
+        loaded.value, [&](const Case& c) { return key_of(c, execute(c, *provider, session)) == key; }, {o.tries});
     small.value.expect = {Expect::violation, key.rule};
-    fmt::print(stderr, "{} steps, {} runs, {}\n", small.value.count, small.tries, small.one_minimal ? "1-minimal: no step can be left out" : "the budget ran out");
+    fmt::print(stderr, "{} steps, {} runs, {}\n", small.value.count, small.tries,
+               small.one_minimal ? "1-minimal: no step can be left out" : "the budget ran out");
     return give(o.out, print(small.value));
 }
 

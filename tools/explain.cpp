@@ -8,7 +8,10 @@
 namespace dmaudit {
 namespace {
 
-std::string_view fault_text(Fault f) { return f == Fault::provider ? "provider" : f == Fault::client ? "client" : "tool"; }
+std::string_view fault_text(Fault f)
+{
+    return f == Fault::provider ? "provider" : f == Fault::client ? "client" : "tool";
+}
 
 int explain(const std::string& name)
 {
@@ -24,7 +27,8 @@ int explain(const std::string& name)
         return exit_unusable;
     }
     const Rule& r = rule(*id);
-    fmt::print("{}\n  {}\n  whose fault: the {}'s; nearest CWE: CWE-{}\n\n  {}\n", r.name, r.meaning, fault_text(r.fault), r.cwe, r.advice);
+    fmt::print("{}\n  {}\n  whose fault: the {}'s; nearest CWE: CWE-{}\n\n  {}\n", r.name, r.meaning,
+               fault_text(r.fault), r.cwe, r.advice);
     return exit_ok;
 }
 
@@ -32,18 +36,28 @@ struct Bit {
     uint64_t bit;
     std::string_view name;
 };
-constexpr Bit bits[] = {
-    {DMAUDIT_PROMISES_ALIGNMENT, "alignment"}, {DMAUDIT_PROMISES_LIMIT, "limit"}, {DMAUDIT_PROMISES_BOUNDARY, "boundary"},
-    {DMAUDIT_PROMISES_ZEROING, "zeroing"}, {DMAUDIT_PROMISES_NATURAL_ALIGNMENT, "natural alignment"}, {DMAUDIT_PROMISES_FIRST_FIT, "complete first fit"},
-    {DMAUDIT_PROMISES_BOUNCE, "bounce"}, {DMAUDIT_PROMISES_EDGE_BOUNCE, "edge bounce"}, {DMAUDIT_PROMISES_MAP_SYNC, "map syncs"},
-    {DMAUDIT_PROMISES_KEEP_UNWRITTEN, "keeps unwritten bytes"}, {DMAUDIT_PROMISES_DETECTION, "detects illegal frees"}, {DMAUDIT_PROMISES_THREAD_SAFETY, "thread safety"},
-    {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"}, {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
-    {DMAUDIT_TRAIT_MAY_ABORT, "(may abort)"}, {DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC, "(coherent needs sync)"}};
+constexpr Bit bits[] = {{DMAUDIT_PROMISES_ALIGNMENT, "alignment"},
+                        {DMAUDIT_PROMISES_LIMIT, "limit"},
+                        {DMAUDIT_PROMISES_BOUNDARY, "boundary"},
+                        {DMAUDIT_PROMISES_ZEROING, "zeroing"},
+                        {DMAUDIT_PROMISES_NATURAL_ALIGNMENT, "natural alignment"},
+                        {DMAUDIT_PROMISES_FIRST_FIT, "complete first fit"},
+                        {DMAUDIT_PROMISES_BOUNCE, "bounce"},
+                        {DMAUDIT_PROMISES_EDGE_BOUNCE, "edge bounce"},
+                        {DMAUDIT_PROMISES_MAP_SYNC, "map syncs"},
+                        {DMAUDIT_PROMISES_KEEP_UNWRITTEN, "keeps unwritten bytes"},
+                        {DMAUDIT_PROMISES_DETECTION, "detects illegal frees"},
+                        {DMAUDIT_PROMISES_THREAD_SAFETY, "thread safety"},
+                        {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"},
+                        {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
+                        {DMAUDIT_TRAIT_MAY_ABORT, "(may abort)"},
+                        {DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC, "(coherent needs sync)"}};
 
 int providers()
 {
     for (const dmaudit_provider* p : all_providers()) {
-        fmt::print("{}: {}\n  facets:  {}{}{}\n  promises:", p->name, p->summary, p->coherent ? " coherent" : "", p->streaming ? " streaming" : "", p->pool ? " pool" : "");
+        fmt::print("{}: {}\n  facets:  {}{}{}\n  promises:", p->name, p->summary, p->coherent ? " coherent" : "",
+                   p->streaming ? " streaming" : "", p->pool ? " pool" : "");
         std::string_view between = " ";
         for (const Bit& b : bits)
             if (p->promises & b.bit) {

@@ -78,8 +78,10 @@ bool list_files(const std::vector<std::string>& paths, std::vector<std::string>&
             continue;
         }
         std::vector<std::string> below;
-        for (auto it = fs::recursive_directory_iterator(p, ec); !ec && it != fs::recursive_directory_iterator(); it.increment(ec))
-            if (it->is_regular_file() && it->path().filename().string().front() != '.' && it->path().extension() != ".md")
+        for (auto it = fs::recursive_directory_iterator(p, ec); !ec && it != fs::recursive_directory_iterator();
+             it.increment(ec))
+            if (it->is_regular_file() && it->path().filename().string().front() != '.' &&
+                it->path().extension() != ".md")
                 below.push_back(it->path().string());
         if (ec) {
             error = fmt::format("{}: cannot be listed: {}", p, ec.message());

@@ -12,7 +12,7 @@ struct Loaded {
     bool was_text = false;
     Case value;
     std::string provider; // from the comment `# provider: NAME`; empty: none
-    std::string error; // names the file, the line and what was expected
+    std::string error;    // names the file, the line and what was expected
 };
 Loaded load_case(const std::string& path);
 

@@ -20,23 +20,30 @@ struct Options {
 
 // Time decides only when a campaign ends and what is shown, never what a case does.
 using Clock = std::chrono::steady_clock;
-double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+double since(Clock::time_point t)
+{
+    return std::chrono::duration<double>(Clock::now() - t).count();
+}
 
 void summary(const Campaign& c, const Profile& profile, double seconds)
 {
     const Tally& t = c.tally();
     const auto rate = [seconds](uint64_t n) { return seconds > 0 ? static_cast<double>(n) / seconds : 0.0; };
-    fmt::print("\n{} cases in {:.1f} s: {:.0f} cases/s, {:.0f} executed ops/s\n", t.cases, seconds, rate(t.cases), rate(t.executed));
-    fmt::print("{} steps: {} executed ({:.1f} %), {} illegal, {} without their object, {} impossible\n", t.steps, t.executed,
-               t.steps ? 100.0 * static_cast<double>(t.executed) / static_cast<double>(t.steps) : 0.0, t.illegal, t.not_made, t.impossible);
+    fmt::print("\n{} cases in {:.1f} s: {:.0f} cases/s, {:.0f} executed ops/s\n", t.cases, seconds, rate(t.cases),
+               rate(t.executed));
+    fmt::print("{} steps: {} executed ({:.1f} %), {} illegal, {} without their object, {} impossible\n", t.steps,
+               t.executed, t.steps ? 100.0 * static_cast<double>(t.executed) / static_cast<double>(t.steps) : 0.0,
+               t.illegal, t.not_made, t.impossible);
     fmt::print("\nexecuted ops by kind:\n");
     for (size_t i = 0; i < op_count; i++)
         if (contains(profile, static_cast<uint8_t>(i)))
-            fmt::print("  {:<24}{:>12}  {:5.1f} %\n", specs()[i].name, t.by_op[i], t.executed ? 100.0 * static_cast<double>(t.by_op[i]) / static_cast<double>(t.executed) : 0.0);
+            fmt::print("  {:<24}{:>12}  {:5.1f} %\n", specs()[i].name, t.by_op[i],
+                       t.executed ? 100.0 * static_cast<double>(t.by_op[i]) / static_cast<double>(t.executed) : 0.0);
     fmt::print("\nsituations reached:\n");
     for (size_t i = 0; i < static_cast<size_t>(Mark::count_); i++)
         fmt::print("  {:<40}{:>12}\n", mark_name(static_cast<Mark>(i)), t.marks.n[i]);
-    fmt::print("  {:<40}{:>12}\n  {:<40}{:>12}\n", "evictions and prefetches inside a call", t.evictions_inside, "injected faults", t.faults);
+    fmt::print("  {:<40}{:>12}\n  {:<40}{:>12}\n", "evictions and prefetches inside a call", t.evictions_inside,
+               "injected faults", t.faults);
     bool any = false;
     for (size_t i = 0; i < rule_count; i++)
         if (c.violations()[i]) {
@@ -75,15 +82,19 @@ int fuzz(const Options& o)
         campaign.step();
         for (; saved < campaign.findings().size(); saved++) {
             const Finding& f = campaign.findings()[saved];
-            const std::string text = print(f.value), path = fmt::format("{}/{}-{}.dma", o.findings, rule(f.key.rule).name, content_name(text));
+            const std::string text = print(f.value),
+                              path = fmt::format("{}/{}-{}.dma", o.findings, rule(f.key.rule).name, content_name(text));
             std::error_code ec;
             std::filesystem::create_directories(o.findings, ec);
             const std::string error = write_file(path, text);
             if (terminal)
                 fmt::print(stderr, "\r\x1b[K");
             const Result r = execute(f.value, *provider, campaign.session());
-            fmt::print("\nfinding {} (seed {}, {} steps, {}):\n\n{}\n{}\n", saved + 1, f.seed, f.value.count, f.one_minimal ? "1-minimal" : "not proven minimal", text,
-                       report(f.value, r, *provider, campaign.session(), {colours(), error.empty() ? fmt::format("dmaudit run --provider {} {}", o.provider, path) : ""}));
+            fmt::print("\nfinding {} (seed {}, {} steps, {}):\n\n{}\n{}\n", saved + 1, f.seed, f.value.count,
+                       f.one_minimal ? "1-minimal" : "not proven minimal", text,
+                       report(f.value, r, *provider, campaign.session(),
+                              {colours(),
+                               error.empty() ? fmt::format("dmaudit run --provider {} {}", o.provider, path) : ""}));
             if (!error.empty()) {
                 fmt::print(stderr, "dmaudit: {}\n", error);
                 code = exit_unusable;
@@ -96,8 +107,11 @@ int fuzz(const Options& o)
         if (terminal && since(shown) >= 0.5) {
             shown = Clock::now();
             const double s = since(start);
-            fmt::print(stderr, "\r\x1b[K{:.0f} s  {} cases  {:.0f} cases/s  {:.0f} % of steps executed  {} findings", s, campaign.tally().cases,
-                       static_cast<double>(campaign.tally().cases) / s, 100.0 * static_cast<double>(campaign.tally().executed) / static_cast<double>(campaign.tally().steps), saved);
+            fmt::print(stderr, "\r\x1b[K{:.0f} s  {} cases  {:.0f} cases/s  {:.0f} % of steps executed  {} findings", s,
+                       campaign.tally().cases, static_cast<double>(campaign.tally().cases) / s,
+                       100.0 * static_cast<double>(campaign.tally().executed) /
+                           static_cast<double>(campaign.tally().steps),
+                       saved);
         }
     }
     if (terminal)

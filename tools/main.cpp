@@ -28,11 +28,17 @@ const dmaudit_provider* find_provider(const std::string& name)
     }
     if (const dmaudit_provider* p = provider_named(name))
         return p;
-    fmt::print(stderr, "dmaudit: --provider {}: no such provider; `dmaudit providers` lists them, and a path to a shared object is taken too\n", name);
+    fmt::print(stderr,
+               "dmaudit: --provider {}: no such provider; `dmaudit providers` lists them, and a path to a shared "
+               "object is taken too\n",
+               name);
     return nullptr;
 }
 
-bool colours() { return isatty(STDOUT_FILENO) == 1; }
+bool colours()
+{
+    return isatty(STDOUT_FILENO) == 1;
+}
 
 } // namespace dmaudit
 

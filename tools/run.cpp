@@ -39,7 +39,9 @@ int run(const Options& o)
             continue;
         }
         const Case& c = loaded.value;
-        const std::string name = !o.provider.empty() ? o.provider : !loaded.provider.empty() ? loaded.provider : "builtin";
+        const std::string name = !o.provider.empty()        ? o.provider
+                                 : !loaded.provider.empty() ? loaded.provider
+                                                            : "builtin";
         const dmaudit_provider* provider = find_provider(name);
         if (!provider) {
             fmt::print(stderr, "dmaudit: {}: not run\n", file);
@@ -49,7 +51,8 @@ int run(const Options& o)
         Tally tally;
         const Result r = execute(c, *provider, session, &tally);
         if (r.open_error) {
-            fmt::print(stderr, "dmaudit: {}: provider {} refuses this world (code {})\n", file, provider->name, r.open_error);
+            fmt::print(stderr, "dmaudit: {}: provider {} refuses this world (code {})\n", file, provider->name,
+                       r.open_error);
             unusable++;
             continue;
         }
@@ -57,17 +60,20 @@ int run(const Options& o)
         (fine ? as_expected : otherwise)++;
         const std::string replay = fmt::format("dmaudit run --provider {} {}", name, file);
         if (!fine) {
-            fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect), r.violation ? rule(r.violation->rule).name : "no violation");
+            fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect),
+                       r.violation ? rule(r.violation->rule).name : "no violation");
             if (!o.quiet && r.violation)
                 fmt::print("{}\n", report(c, r, *provider, session, {colours(), replay}));
         } else if (o.verbose || (files.size() == 1 && !o.quiet)) {
-            fmt::print("{}: {}, as expected ({} of {} steps executed)\n", file, r.violation ? rule(r.violation->rule).name : "clean", tally.executed, tally.steps);
+            fmt::print("{}: {}, as expected ({} of {} steps executed)\n", file,
+                       r.violation ? rule(r.violation->rule).name : "clean", tally.executed, tally.steps);
             if (r.violation)
                 fmt::print("{}\n", report(c, r, *provider, session, {colours(), replay}));
         }
     }
     if (files.size() != 1 && !o.quiet)
-        fmt::print("{} cases: {} as expected, {} otherwise, {} unusable\n", files.size(), as_expected, otherwise, unusable);
+        fmt::print("{} cases: {} as expected, {} otherwise, {} unusable\n", files.size(), as_expected, otherwise,
+                   unusable);
     if (files.empty())
         fmt::print(stderr, "dmaudit: no case files there\n");
     return unusable || files.empty() ? exit_unusable : otherwise ? exit_violation : exit_ok;
@@ -79,7 +85,9 @@ Action add_run(CLI::App& app)
 {
     auto o = std::make_shared<Options>();
     app.add_option("path", o->paths, "case files (.dma: text) and folders of them")->required();
-    app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin (default: the one that a case names in a comment `# provider: NAME`, else builtin)");
+    app.add_option("--provider", o->provider,
+                   "a provider's name, or the path of a plugin (default: the one that a case names in a comment `# "
+                   "provider: NAME`, else builtin)");
     app.add_flag("-q,--quiet", o->quiet, "no reports, only what is not as expected");
     app.add_flag("-v,--verbose", o->verbose, "a line (and a report) also for what is as expected");
     return [o] { return run(*o); };

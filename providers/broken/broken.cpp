@@ -9,8 +9,14 @@
 namespace dmaudit::broken {
 namespace {
 
-Instance& self(void* ctx) { return *static_cast<Instance*>(ctx); }
-const dmaudit_provider& inner() { return builtin_provider(); }
+Instance& self(void* ctx)
+{
+    return *static_cast<Instance*>(ctx);
+}
+const dmaudit_provider& inner()
+{
+    return builtin_provider();
+}
 
 template <size_t Index> int open_broken(const dmaudit_platform* platform, void** ctx)
 {
@@ -40,8 +46,8 @@ void close(void* ctx)
     platform->meta_free(platform->self, ctx);
 }
 
-// A call of the built-in provider, with the defect's say before and after. The instance knows which call is being made, so
-// that platform calls can be tampered with in one kind of call only.
+// A call of the built-in provider, with the defect's say before and after. The instance knows which call is being made,
+// so that platform calls can be tampered with in one kind of call only.
 struct In {
     In(Instance& instance, Call call) : i(instance) { i.call = call; }
     ~In() { i.call = Call::none; }
@@ -69,7 +75,8 @@ const dmaudit_coherent coherent{
     }};
 
 const dmaudit_streaming streaming{
-    sizeof streaming, 0,
+    sizeof streaming,
+    0,
     [](void* ctx, const dmaudit_request* request, void* cpu, uint32_t direction, dmaudit_mapping* out) {
         const In in(self(ctx), Call::map);
         in.i.direction = direction;
@@ -82,7 +89,8 @@ const dmaudit_streaming streaming{
     [](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) {
         const In in(self(ctx), Call::unmap);
         in.i.direction = m->direction;
-        return inner().streaming->unmap_single(in.i.ctx, m, in.i.defect->copies_one_less && used ? used - 1 : used, attrs);
+        return inner().streaming->unmap_single(in.i.ctx, m, in.i.defect->copies_one_less && used ? used - 1 : used,
+                                               attrs);
     },
     [](void* ctx, const dmaudit_mapping* m, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase) {
         const In in(self(ctx), phase == DMAUDIT_FOR_CPU ? Call::sync_for_cpu : Call::sync_for_device);
@@ -96,7 +104,8 @@ const dmaudit_streaming streaming{
     }};
 
 const dmaudit_pool pool{
-    sizeof pool, 0,
+    sizeof pool,
+    0,
     [](void* ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* exclusive) {
         const In in(self(ctx), Call::declare);
         const int rc = inner().pool->declare(in.i.ctx, device, phys, bus, size, exclusive);
@@ -123,7 +132,8 @@ const dmaudit_pool pool{
         }
         return rc;
     },
-    [](void* ctx, uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window* out, int* ours) {
+    [](void* ctx, uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window* out,
+       int* ours) {
         const In in(self(ctx), Call::mmap);
         const int rc = inner().pool->mmap_from(in.i.ctx, device, cpu, size, pgoff, pages, out, ours);
         return in.i.defect->after_mmap ? in.i.defect->after_mmap(in.i, rc, cpu, pgoff, pages, *out, *ours) : rc;
@@ -136,7 +146,8 @@ const dmaudit_pool pool{
 template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
 {
     return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defects[I].name, defects[I].summary,
-                             (inner().promises & ~defects[I].promises_not) | defects[I].promises_too, open_broken<I>, close, &coherent, &streaming, &pool}...};
+                             (inner().promises & ~defects[I].promises_not) | defects[I].promises_too, open_broken<I>,
+                             close, &coherent, &streaming, &pool}...};
 }
 
 } // namespace

@@ -1,5 +1,5 @@
-// Providers that are broken on purpose, each in one way: the tests of the oracles. Each is the built-in provider with one
-// call, or one call of its platform, tampered with.
+// Providers that are broken on purpose, each in one way: the tests of the oracles. Each is the built-in provider with
+// one call, or one call of its platform, tampered with.
 #pragma once
 #include "dmaudit/provider.h"
 

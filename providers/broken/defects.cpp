@@ -5,10 +5,22 @@
 namespace dmaudit::broken {
 namespace {
 
-Instance& self(void* p) { return *static_cast<Instance*>(p); }
-uint64_t phys_of(const Instance& i, uint32_t device, uint64_t bus) { return bus - i.real->devices[device].bus_offset; }
-uint8_t* cpu_of(const Instance& i, uint64_t phys) { return static_cast<uint8_t*>(dmaudit_cpu_of(i.real, phys)); }
-bool bounced(const Instance& i, const dmaudit_mapping& m) { return phys_of(i, m.device, m.bus) != i.original.phys; }
+Instance& self(void* p)
+{
+    return *static_cast<Instance*>(p);
+}
+uint64_t phys_of(const Instance& i, uint32_t device, uint64_t bus)
+{
+    return bus - i.real->devices[device].bus_offset;
+}
+uint8_t* cpu_of(const Instance& i, uint64_t phys)
+{
+    return static_cast<uint8_t*>(dmaudit_cpu_of(i.real, phys));
+}
+bool bounced(const Instance& i, const dmaudit_mapping& m)
+{
+    return phys_of(i, m.device, m.bus) != i.original.phys;
+}
 
 // Overwrite the slot of a bounced from_device mapping after the built-in provider filled it.
 void fill_slot(Instance& i, const dmaudit_mapping& m, int value)
@@ -40,7 +52,8 @@ void intercept_platform(Instance& i)
     };
     i.platform.set_uncached = [](void* p, uint64_t phys, uint64_t len, int on) {
         Instance& s = self(p);
-        return s.defect->set_uncached ? s.defect->set_uncached(s, phys, len, on) : s.real->set_uncached(s.real->self, phys, len, on);
+        return s.defect->set_uncached ? s.defect->set_uncached(s, phys, len, on)
+                                      : s.real->set_uncached(s.real->self, phys, len, on);
     };
     i.platform.meta_alloc = [](void* p, size_t bytes) { return self(p).real->meta_alloc(self(p).real->self, bytes); };
     i.platform.meta_free = [](void* p, void* q) { self(p).real->meta_free(self(p).real->self, q); };
@@ -54,189 +67,254 @@ void intercept_platform(Instance& i)
 }
 
 const Defect defects[defect_count] = {
-    {.name = "broken-no-clean-at-map", .summary = "does not write lines back at map",
+    {.name = "broken-no-clean-at-map",
+     .summary = "does not write lines back at map",
      .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::map; }},
-    {.name = "broken-no-clean-at-sync", .summary = "does not write lines back at sync_for_device",
+    {.name = "broken-no-clean-at-sync",
+     .summary = "does not write lines back at sync_for_device",
      .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::sync_for_device; }},
-    {.name = "broken-nothing-before-from", .summary = "does no cache work before a from_device transfer",
+    {.name = "broken-nothing-before-from",
+     .summary = "does no cache work before a from_device transfer",
      .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::map || i.direction != DMAUDIT_FROM_DEVICE; },
-     .invalidate = [](Instance& i, dmaudit_range&) { return i.call != Call::map || i.direction != DMAUDIT_FROM_DEVICE; }},
-    {.name = "broken-no-invalidate-at-sync", .summary = "does not drop lines at sync_for_cpu",
+     .invalidate = [](Instance& i,
+                      dmaudit_range&) { return i.call != Call::map || i.direction != DMAUDIT_FROM_DEVICE; }},
+    {.name = "broken-no-invalidate-at-sync",
+     .summary = "does not drop lines at sync_for_cpu",
      .invalidate = [](Instance& i, dmaudit_range&) { return i.call != Call::sync_for_cpu; }},
-    {.name = "broken-no-invalidate-at-unmap", .summary = "does not drop lines at unmap",
+    {.name = "broken-no-invalidate-at-unmap",
+     .summary = "does not drop lines at unmap",
      .invalidate = [](Instance& i, dmaudit_range&) { return i.call != Call::unmap; }},
-    {.name = "broken-invalidates-whole-pages", .summary = "drops the whole page for a sync of a part",
-     .invalidate = [](Instance& i, dmaudit_range& r) {
-         const uint64_t page = i.real->page, end = (r.phys + r.size + page - 1) / page * page;
-         r.phys -= r.phys % page;
-         r.size = end - r.phys;
-         return true;
-     }},
-    // Correct, but whole lines are dropped before a from_device transfer instead of written back.
-    {.name = "drops-unwritten", .summary = "correct; CPU writes that were not handed over do not survive a from_device mapping",
-     .promises_not = DMAUDIT_PROMISES_KEEP_UNWRITTEN,
-     .clean = [](Instance& i, dmaudit_range& r) {
-         if (i.call != Call::map || i.direction != DMAUDIT_FROM_DEVICE || r.phys != i.original.phys || (r.phys | r.size) % i.real->line)
+    {.name = "broken-invalidates-whole-pages",
+     .summary = "drops the whole page for a sync of a part",
+     .invalidate =
+         [](Instance& i, dmaudit_range& r) {
+             const uint64_t page = i.real->page, end = (r.phys + r.size + page - 1) / page * page;
+             r.phys -= r.phys % page;
+             r.size = end - r.phys;
              return true;
-         i.real->invalidate(i.real->self, r.phys, r.size);
-         return false;
-     }},
+         }},
+    // Correct, but whole lines are dropped before a from_device transfer instead of written back.
+    {.name = "drops-unwritten",
+     .summary = "correct; CPU writes that were not handed over do not survive a from_device mapping",
+     .promises_not = DMAUDIT_PROMISES_KEEP_UNWRITTEN,
+     .clean =
+         [](Instance& i, dmaudit_range& r) {
+             if (i.call != Call::map || i.direction != DMAUDIT_FROM_DEVICE || r.phys != i.original.phys ||
+                 (r.phys | r.size) % i.real->line)
+                 return true;
+             i.real->invalidate(i.real->self, r.phys, r.size);
+             return false;
+         }},
 
-    {.name = "broken-bounce-cleans-original", .summary = "writes the lines of the original back instead of the bounce buffer's",
-     .clean = [](Instance& i, dmaudit_range& r) {
-         if (i.call == Call::map || i.call == Call::sync_for_device)
-             r = i.original;
-         return true;
-     }},
-    {.name = "broken-bounce-no-copy-in", .summary = "does not copy into the bounce buffer of a from_device mapping",
+    {.name = "broken-bounce-cleans-original",
+     .summary = "writes the lines of the original back instead of the bounce buffer's",
+     .clean =
+         [](Instance& i, dmaudit_range& r) {
+             if (i.call == Call::map || i.call == Call::sync_for_device)
+                 r = i.original;
+             return true;
+         }},
+    {.name = "broken-bounce-no-copy-in",
+     .summary = "does not copy into the bounce buffer of a from_device mapping",
      .after_map = [](Instance& i, dmaudit_mapping& m) { fill_slot(i, m, 0xa5); }},
-    {.name = "broken-bounce-zeroes-slot", .summary = "zeroes the bounce buffer of a from_device mapping",
+    {.name = "broken-bounce-zeroes-slot",
+     .summary = "zeroes the bounce buffer of a from_device mapping",
      .after_map = [](Instance& i, dmaudit_mapping& m) { fill_slot(i, m, 0); }},
-    {.name = "broken-bounce-loses-offset", .summary = "the bounce buffer begins at the start of a line, wherever the original lies",
-     .after_map = [](Instance& i, dmaudit_mapping& m) {
-         if (bounced(i, m))
-             m.bus -= m.bus % i.real->line;
-     }},
-    {.name = "broken-bounce-short-copy-back", .summary = "copies one byte too few back at unmap", .copies_one_less = true},
-    {.name = "broken-header-beside-slot", .summary = "keeps a header in the first line of the bounce buffer and updates it at each allocation",
-     .after_alloc = [](Instance& i, int rc, const dmaudit_request&, dmaudit_block&) {
-         if (i.header.size)
-             *cpu_of(i, i.header.phys) ^= 0x20;
-         return rc;
-     },
-     .after_map = [](Instance& i, dmaudit_mapping& m) {
-         const uint64_t phys = phys_of(i, m.device, m.bus);
-         if (bounced(i, m) && phys % i.real->line)
-             i.header = {phys - phys % i.real->line, 1};
-     }},
-    {.name = "broken-limit-off-by-one", .summary = "takes one address beyond a device's limit for reachable",
-     .prepare = [](Instance& i) {
-         for (uint32_t d = 0; d < i.real->n_devices; d++) {
-             i.devices[d] = i.real->devices[d];
-             i.devices[d].limit += i.devices[d].limit != UINT64_MAX;
-         }
-         i.platform.devices = i.devices;
-     }},
+    {.name = "broken-bounce-loses-offset",
+     .summary = "the bounce buffer begins at the start of a line, wherever the original lies",
+     .after_map =
+         [](Instance& i, dmaudit_mapping& m) {
+             if (bounced(i, m))
+                 m.bus -= m.bus % i.real->line;
+         }},
+    {.name = "broken-bounce-short-copy-back",
+     .summary = "copies one byte too few back at unmap",
+     .copies_one_less = true},
+    {.name = "broken-header-beside-slot",
+     .summary = "keeps a header in the first line of the bounce buffer and updates it at each allocation",
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request&, dmaudit_block&) {
+             if (i.header.size)
+                 *cpu_of(i, i.header.phys) ^= 0x20;
+             return rc;
+         },
+     .after_map =
+         [](Instance& i, dmaudit_mapping& m) {
+             const uint64_t phys = phys_of(i, m.device, m.bus);
+             if (bounced(i, m) && phys % i.real->line)
+                 i.header = {phys - phys % i.real->line, 1};
+         }},
+    {.name = "broken-limit-off-by-one",
+     .summary = "takes one address beyond a device's limit for reachable",
+     .prepare =
+         [](Instance& i) {
+             for (uint32_t d = 0; d < i.real->n_devices; d++) {
+                 i.devices[d] = i.real->devices[d];
+                 i.devices[d].limit += i.devices[d].limit != UINT64_MAX;
+             }
+             i.platform.devices = i.devices;
+         }},
 
-    {.name = "broken-no-zeroing", .summary = "does not zero blocks that must read zero",
+    {.name = "broken-no-zeroing",
+     .summary = "does not zero blocks that must read zero",
      .before_alloc = [](Instance&, dmaudit_request& r, dmaudit_block&) { return r.flags = 0, false; }},
-    {.name = "broken-ignores-limit", .summary = "ignores the limit of a request",
+    {.name = "broken-ignores-limit",
+     .summary = "ignores the limit of a request",
      .before_alloc = [](Instance&, dmaudit_request& r, dmaudit_block&) { return r.limit = 0, false; }},
-    {.name = "broken-short-grant", .summary = "rounds sizes down to whole pages",
-     .before_alloc = [](Instance& i, dmaudit_request& r, dmaudit_block&) {
-         if (r.size > i.real->page)
-             r.size -= r.size % i.real->page;
-         return false;
-     },
-     .after_alloc = [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) {
-         if (rc == DMAUDIT_OK && r.size > i.real->page)
-             b.granted = r.size - r.size % i.real->page;
-         return rc;
-     }},
-    {.name = "broken-accepts-zero", .summary = "hands out a block of no bytes",
+    {.name = "broken-short-grant",
+     .summary = "rounds sizes down to whole pages",
+     .before_alloc =
+         [](Instance& i, dmaudit_request& r, dmaudit_block&) {
+             if (r.size > i.real->page)
+                 r.size -= r.size % i.real->page;
+             return false;
+         },
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) {
+             if (rc == DMAUDIT_OK && r.size > i.real->page)
+                 b.granted = r.size - r.size % i.real->page;
+             return rc;
+         }},
+    {.name = "broken-accepts-zero",
+     .summary = "hands out a block of no bytes",
      .before_alloc = [](Instance&, dmaudit_request& r, dmaudit_block&) { return r.size += r.size == 0, false; }},
-    {.name = "broken-hands-out-twice", .summary = "hands the first block out again and again",
-     .after_alloc = [](Instance& i, int rc, const dmaudit_request&, dmaudit_block& b) {
-         if (rc == DMAUDIT_OK && i.count++ == 0)
-             i.first = b;
-         else if (rc == DMAUDIT_OK)
-             b = i.first;
-         return rc;
-     }},
-    {.name = "broken-outside-arena", .summary = "hands out memory behind its arena",
-     .after_alloc = [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) {
-         const dmaudit_range& arena = i.real->arenas[0];
-         if (rc == DMAUDIT_OK) {
-             b.cpu = cpu_of(i, arena.phys + arena.size);
-             b.bus = arena.phys + arena.size + i.real->devices[r.device].bus_offset;
-         }
-         return rc;
-     }},
-    {.name = "broken-wrong-bus-address", .summary = "forgets the offset between physical and device addresses",
-     .after_alloc = [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) { return b.bus -= i.real->devices[r.device].bus_offset, rc; }},
-    {.name = "broken-failure-leaves-pages-uncached", .summary = "an allocation that fails leaves a page uncached",
-     .after_alloc = [](Instance& i, int rc, const dmaudit_request&, dmaudit_block&) {
-         const dmaudit_range& arena = i.real->arenas[0];
-         if (rc != DMAUDIT_OK)
-             i.real->set_uncached(i.real->self, arena.phys + arena.size - i.real->page, i.real->page, 1);
-         return rc;
-     }},
+    {.name = "broken-hands-out-twice",
+     .summary = "hands the first block out again and again",
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request&, dmaudit_block& b) {
+             if (rc == DMAUDIT_OK && i.count++ == 0)
+                 i.first = b;
+             else if (rc == DMAUDIT_OK)
+                 b = i.first;
+             return rc;
+         }},
+    {.name = "broken-outside-arena",
+     .summary = "hands out memory behind its arena",
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) {
+             const dmaudit_range& arena = i.real->arenas[0];
+             if (rc == DMAUDIT_OK) {
+                 b.cpu = cpu_of(i, arena.phys + arena.size);
+                 b.bus = arena.phys + arena.size + i.real->devices[r.device].bus_offset;
+             }
+             return rc;
+         }},
+    {.name = "broken-wrong-bus-address",
+     .summary = "forgets the offset between physical and device addresses",
+     .after_alloc = [](Instance& i, int rc, const dmaudit_request& r,
+                       dmaudit_block& b) { return b.bus -= i.real->devices[r.device].bus_offset, rc; }},
+    {.name = "broken-failure-leaves-pages-uncached",
+     .summary = "an allocation that fails leaves a page uncached",
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request&, dmaudit_block&) {
+             const dmaudit_range& arena = i.real->arenas[0];
+             if (rc != DMAUDIT_OK)
+                 i.real->set_uncached(i.real->self, arena.phys + arena.size - i.real->page, i.real->page, 1);
+             return rc;
+         }},
     {.name = "broken-free-does-nothing", .summary = "does not take blocks back", .skips_free = true},
-    {.name = "broken-keeps-lock", .summary = "does not give a lock back when it frees", .unlock = [](Instance& i) { return i.call != Call::free; }},
-    {.name = "broken-sub-line-blocks", .summary = "cached coherent blocks of 32 bytes, two in a line",
-     .promises_not = ~uint64_t{0}, .promises_too = DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC | DMAUDIT_PROMISES_MAP_SYNC,
-     .before_alloc = [](Instance& i, dmaudit_request& r, dmaudit_block& b) {
-         const uint64_t phys = i.real->arenas[0].phys + 32 * i.count++;
-         b = {sizeof b, r.device, cpu_of(i, phys), phys + i.real->devices[r.device].bus_offset, r.size, 32, 0, 0, {0, 0}};
-         return true;
-     },
+    {.name = "broken-keeps-lock",
+     .summary = "does not give a lock back when it frees",
+     .unlock = [](Instance& i) { return i.call != Call::free; }},
+    {.name = "broken-sub-line-blocks",
+     .summary = "cached coherent blocks of 32 bytes, two in a line",
+     .promises_not = ~uint64_t{0},
+     .promises_too = DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC | DMAUDIT_PROMISES_MAP_SYNC,
+     .before_alloc =
+         [](Instance& i, dmaudit_request& r, dmaudit_block& b) {
+             const uint64_t phys = i.real->arenas[0].phys + 32 * i.count++;
+             b = {sizeof b, r.device, cpu_of(i, phys), phys + i.real->devices[r.device].bus_offset, r.size, 32,
+                  0,        0,        {0, 0}};
+             return true;
+         },
      .skips_free = true},
 
-    {.name = "broken-never-uncaches", .summary = "leaves coherent blocks in cached pages",
+    {.name = "broken-never-uncaches",
+     .summary = "leaves coherent blocks in cached pages",
      .set_uncached = [](Instance&, uint64_t, uint64_t, int) { return static_cast<int>(DMAUDIT_OK); }},
-    {.name = "broken-ignores-uncache-failure", .summary = "hands a block out although its pages could not become uncached",
-     .set_uncached = [](Instance& i, uint64_t phys, uint64_t len, int on) {
-         i.real->set_uncached(i.real->self, phys, len, on);
-         return static_cast<int>(DMAUDIT_OK);
-     }},
-    {.name = "broken-zeroes-before-uncaching", .summary = "zeroes through the cache and uncaches without a clean",
-     .set_uncached = [](Instance& i, uint64_t phys, uint64_t len, int on) {
-         if (on)
-             std::memset(cpu_of(i, phys), 0, len);
-         return i.real->set_uncached(i.real->self, phys, len, on);
-     }},
-    {.name = "broken-dirties-freed-blocks", .summary = "writes a link into freed blocks and does not clean it before they become uncached",
+    {.name = "broken-ignores-uncache-failure",
+     .summary = "hands a block out although its pages could not become uncached",
+     .set_uncached =
+         [](Instance& i, uint64_t phys, uint64_t len, int on) {
+             i.real->set_uncached(i.real->self, phys, len, on);
+             return static_cast<int>(DMAUDIT_OK);
+         }},
+    {.name = "broken-zeroes-before-uncaching",
+     .summary = "zeroes through the cache and uncaches without a clean",
+     .set_uncached =
+         [](Instance& i, uint64_t phys, uint64_t len, int on) {
+             if (on)
+                 std::memset(cpu_of(i, phys), 0, len);
+             return i.real->set_uncached(i.real->self, phys, len, on);
+         }},
+    {.name = "broken-dirties-freed-blocks",
+     .summary = "writes a link into freed blocks and does not clean it before they become uncached",
      .after_free = [](Instance&, const dmaudit_block& b) { std::memset(b.cpu, 0x5a, 8); },
      .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc; },
      .invalidate = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc; }},
 
-    {.name = "broken-search-starts-late", .summary = "never finds the first page of a pool again",
-     .after_alloc_from = [](Instance& i, int rc, dmaudit_block& b, int& ours) {
-         if (rc != DMAUDIT_OK || !ours || i.count++ == 0 || b.cpu != cpu_of(i, i.pool.phys))
+    {.name = "broken-search-starts-late",
+     .summary = "never finds the first page of a pool again",
+     .after_alloc_from =
+         [](Instance& i, int rc, dmaudit_block& b, int& ours) {
+             if (rc != DMAUDIT_OK || !ours || i.count++ == 0 || b.cpu != cpu_of(i, i.pool.phys))
+                 return rc;
+             return static_cast<int>(DMAUDIT_ENOMEM); // and the page is lost
+         }},
+    {.name = "broken-zeroes-only-size",
+     .summary = "zeroes the bytes asked for, not the rest of the last page",
+     .before_alloc_from =
+         [](Instance& i) {
+             if (!i.snapshot)
+                 i.snapshot = i.real->meta_alloc(i.real->self, i.pool.size);
+             if (i.snapshot)
+                 std::memcpy(i.snapshot, cpu_of(i, i.pool.phys), i.pool.size);
+         },
+     .after_alloc_from =
+         [](Instance& i, int rc, dmaudit_block& b, int& ours) {
+             const uint64_t phys = rc == DMAUDIT_OK && ours ? dmaudit_phys_of(i.real, b.cpu) : UINT64_MAX;
+             if (i.snapshot && phys >= i.pool.phys &&
+                 phys - i.pool.phys < i.pool.size) // the last pool that was declared
+                 std::memcpy(static_cast<uint8_t*>(b.cpu) + b.size,
+                             static_cast<uint8_t*>(i.snapshot) + (phys - i.pool.phys) + b.size, b.granted - b.size);
              return rc;
-         return static_cast<int>(DMAUDIT_ENOMEM); // and the page is lost
-     }},
-    {.name = "broken-zeroes-only-size", .summary = "zeroes the bytes asked for, not the rest of the last page",
-     .before_alloc_from = [](Instance& i) {
-         if (!i.snapshot)
-             i.snapshot = i.real->meta_alloc(i.real->self, i.pool.size);
-         if (i.snapshot)
-             std::memcpy(i.snapshot, cpu_of(i, i.pool.phys), i.pool.size);
-     },
-     .after_alloc_from = [](Instance& i, int rc, dmaudit_block& b, int& ours) {
-         const uint64_t phys = rc == DMAUDIT_OK && ours ? dmaudit_phys_of(i.real, b.cpu) : UINT64_MAX;
-         if (i.snapshot && phys >= i.pool.phys && phys - i.pool.phys < i.pool.size) // the last pool that was declared
-             std::memcpy(static_cast<uint8_t*>(b.cpu) + b.size, static_cast<uint8_t*>(i.snapshot) + (phys - i.pool.phys) + b.size, b.granted - b.size);
-         return rc;
-     }},
-    {.name = "broken-exclusive-pool-falls-through", .summary = "a full exclusive pool leaves the request to the generic allocator",
-     .after_alloc_from = [](Instance&, int rc, dmaudit_block&, int& ours) {
-         if (rc == DMAUDIT_ENOMEM)
-             ours = 0;
-         return rc;
-     }},
-    {.name = "broken-full-pool-answers", .summary = "a full pool that is not exclusive answers for itself",
-     .after_alloc_from = [](Instance&, int rc, dmaudit_block&, int& ours) {
-         if (ours)
+         }},
+    {.name = "broken-exclusive-pool-falls-through",
+     .summary = "a full exclusive pool leaves the request to the generic allocator",
+     .after_alloc_from =
+         [](Instance&, int rc, dmaudit_block&, int& ours) {
+             if (rc == DMAUDIT_ENOMEM)
+                 ours = 0;
              return rc;
-         ours = 1;
-         return static_cast<int>(DMAUDIT_ENOMEM);
-     }},
+         }},
+    {.name = "broken-full-pool-answers",
+     .summary = "a full pool that is not exclusive answers for itself",
+     .after_alloc_from =
+         [](Instance&, int rc, dmaudit_block&, int& ours) {
+             if (ours)
+                 return rc;
+             ours = 1;
+             return static_cast<int>(DMAUDIT_ENOMEM);
+         }},
     {.name = "broken-detects-nothing", .summary = "accepts every release from a pool", .accepts_any_release = true},
-    {.name = "broken-window-bounded-by-pool", .summary = "bounds windows by the pool instead of the block",
-     .after_mmap = [](Instance& i, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window& w, int& ours) {
-         if (rc != DMAUDIT_ENXIO)
+    {.name = "broken-window-bounded-by-pool",
+     .summary = "bounds windows by the pool instead of the block",
+     .after_mmap =
+         [](Instance& i, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window& w, int& ours) {
+             if (rc != DMAUDIT_ENXIO)
+                 return rc;
+             ours = 1;
+             w = {sizeof w, 0, dmaudit_phys_of(i.real, cpu) + pgoff * i.real->page, pages * i.real->page};
+             return static_cast<int>(DMAUDIT_OK);
+         }},
+    {.name = "broken-window-wrong-page",
+     .summary = "forgets the page offset of a window",
+     .after_mmap =
+         [](Instance& i, int rc, void*, uint64_t pgoff, uint64_t, dmaudit_window& w, int&) {
+             if (rc == DMAUDIT_OK)
+                 w.phys -= pgoff * i.real->page;
              return rc;
-         ours = 1;
-         w = {sizeof w, 0, dmaudit_phys_of(i.real, cpu) + pgoff * i.real->page, pages * i.real->page};
-         return static_cast<int>(DMAUDIT_OK);
-     }},
-    {.name = "broken-window-wrong-page", .summary = "forgets the page offset of a window",
-     .after_mmap = [](Instance& i, int rc, void*, uint64_t pgoff, uint64_t, dmaudit_window& w, int&) {
-         if (rc == DMAUDIT_OK)
-             w.phys -= pgoff * i.real->page;
-         return rc;
-     }},
+         }},
 };
 
 } // namespace dmaudit::broken

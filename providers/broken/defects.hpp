@@ -6,7 +6,21 @@
 
 namespace dmaudit::broken {
 
-enum class Call : unsigned char { none, alloc, free, map, unmap, sync_for_cpu, sync_for_device, cache, declare, alloc_from, release_from, mmap, release };
+enum class Call : unsigned char {
+    none,
+    alloc,
+    free,
+    map,
+    unmap,
+    sync_for_cpu,
+    sync_for_device,
+    cache,
+    declare,
+    alloc_from,
+    release_from,
+    mmap,
+    release
+};
 
 struct Defect;
 
@@ -36,7 +50,8 @@ struct Defect {
     void (*after_map)(Instance&, dmaudit_mapping&) = nullptr;
     void (*before_alloc_from)(Instance&) = nullptr;
     int (*after_alloc_from)(Instance&, int rc, dmaudit_block&, int& ours) = nullptr;
-    int (*after_mmap)(Instance&, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window&, int& ours) = nullptr;
+    int (*after_mmap)(Instance&, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window&,
+                      int& ours) = nullptr;
     bool skips_free = false, copies_one_less = false, accepts_any_release = false;
     // Platform calls: false: the call is swallowed. The range may be changed.
     bool (*clean)(Instance&, dmaudit_range&) = nullptr;
