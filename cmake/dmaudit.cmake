@@ -6,7 +6,8 @@ add_library(dmaudit_flags INTERFACE)
 target_compile_features(dmaudit_flags INTERFACE cxx_std_20)
 target_include_directories(dmaudit_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(dmaudit_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -Wno-missing-field-initializers
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-missing-field-initializers
+  $<$<BOOL:${DMAUDIT_WERROR}>:-Werror>
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-interference-size>)
 target_link_libraries(dmaudit_flags INTERFACE Threads::Threads)
 if(DMAUDIT_SANITIZE)

@@ -5,7 +5,8 @@ set -euo pipefail
 dmaudit=$1
 folder=$2
 folders=("$folder"/*.dma "$folder"/broken)
-if "$dmaudit" providers | grep -q '^linux:'; then
+providers=$("$dmaudit" providers)
+if [[ $providers == *"linux: "* ]]; then
     folders+=("$folder"/linux)
 else
     echo "this build has no provider 'linux': its cases are left out"

@@ -1,6 +1,7 @@
 #include "harness/execute.hpp"
 
 #include "harness/model.hpp"
+#include "machine/bytes.hpp"
 
 #include <bitset>
 #include <cstring>
@@ -160,7 +161,7 @@ void Run::check_device_read(Range original, Range target, uint32_t device, bool 
         const uint64_t n = std::min<uint64_t>(original.len - done, scratch_.size());
         machine_.device_read(device, target.at + done, n, scratch_.data());
         const uint8_t* must = session_.contents().at(original.at + done);
-        if (std::memcmp(scratch_.data(), must, n) != 0 && auditor_.audits()) {
+        if (!same_bytes(scratch_.data(), must, n) && auditor_.audits()) {
             uint64_t i = 0;
             while (scratch_[i] == must[i])
                 i++;

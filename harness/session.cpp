@@ -1,5 +1,7 @@
 #include "harness/session.hpp"
 
+#include "machine/bytes.hpp"
+
 #include <cstring>
 
 namespace dmaudit {
@@ -119,7 +121,7 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
     auditor_.map().for_each_run(r, [&](Range run, uint8_t s) {
         if (wrong || !is_initialised(s) || owner_of(s) == Owner::guard || transition(Event::cpu_read).rule[s])
             return;
-        if (std::memcmp(ram + run.at, contents_.at(run.at), run.len) == 0)
+        if (same_bytes(ram + run.at, contents_.at(run.at), run.len))
             return;
         uint64_t at = run.at;
         while (ram[at] == *contents_.at(at))

@@ -1,5 +1,6 @@
 #include "machine/cache.hpp"
 
+#include "machine/bytes.hpp"
 #include "machine/ram.hpp"
 
 #include <algorithm>
@@ -71,7 +72,7 @@ bool Cache::line_dirty(uint64_t at) const
     if (!simulated_ || uncached(at))
         return false;
     const uint64_t l = at & ~(line_ - 1);
-    return forced_[l >> line_shift_] || std::memcmp(c_ + l, exchanged(l), line_) != 0;
+    return forced_[l >> line_shift_] || !same_bytes(c_ + l, exchanged(l), line_);
 }
 
 bool Cache::byte_dirty(uint64_t at) const
@@ -247,7 +248,7 @@ std::optional<uint64_t> Cache::first_difference(uint64_t at, uint64_t len) const
         return {};
     for (uint64_t i = at; i < at + len;) { // page by page: an uncached page has one value only
         const uint64_t end = std::min(at + len, ((i >> page_shift_) + 1) << page_shift_);
-        if ((!any_uncached_ || !uncached(i)) && std::memcmp(c_ + i, d_.get() + i, end - i) != 0) {
+        if ((!any_uncached_ || !uncached(i)) && !same_bytes(c_ + i, d_.get() + i, end - i)) {
             while (c_[i] == d_[i])
                 i++;
             return i;

@@ -1,5 +1,7 @@
 #include "machine/machine.hpp"
 
+#include "machine/bytes.hpp"
+
 #include <cstdlib>
 #include <cstring>
 
@@ -136,7 +138,7 @@ void Machine::reset()
     cache_.reset();
     // A provider writes through raw pointers: only a comparison finds what it wrote.
     for (uint64_t at = 0; at < ram_size_; at += 4096)
-        if (std::memcmp(ram_.door() + at, Ram::initial_page(), 4096) != 0)
+        if (!same_bytes(ram_.door() + at, Ram::initial_page(), 4096))
             std::memcpy(ram_.door() + at, Ram::initial_page(), 4096);
     while (metas_) {
         Meta* next = metas_->next;

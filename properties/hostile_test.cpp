@@ -233,7 +233,10 @@ TEST_P(Named, exactly_and_with_its_lowest_byte)
         for (const Step& s : prefix.all())
             scope.append(s);
         // Lines of its own: whole lines of the largest size around it.
-        const uint64_t at = (scope.free_place(obj_buffer, 0, 2048) + 511) / 256 * 256 - 256;
+        const uint64_t room = scope.free_place(obj_buffer, 0, 2048), at = (room + 255) / 256 * 256;
+        RC_PRE(client_offset(w, room, 2048).has_value());
+        for (const Known& o : scope.objects()) // without room any place is answered
+            RC_PRE((!o.alive || name_kind(o.name) != obj_buffer || o.place + o.length <= room || room + 2048 <= o.place));
         const auto with = [&](const char* lines) {
             return fmt::format(fmt::runtime(lines), fmt::arg("at", at), fmt::arg("next", at + 8), fmt::arg("pool", scope.free_place(obj_pool, 0, 4 * w.page)),
                                fmt::arg("page", w.page), fmt::arg("page2", 2 * w.page), fmt::arg("page4", std::min(4 * w.page, scope.space(obj_pool).largest)));

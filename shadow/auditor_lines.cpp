@@ -141,9 +141,15 @@ void Auditor::own_up_to_dirt(Range r)
     if (!audits_ || r.empty() || !evidence_->first_dirty(r))
         return;
     map_.for_each_run(r, [&](Range run, uint8_t s) {
-        for (uint64_t at = run.at; s == (code_of(C_c) | initialised) && at < run.end(); at++)
-            if (evidence_->byte_dirty(at))
-                map_.set({at, 1}, code_of(C_d) | initialised);
+        if (s != (code_of(C_c) | initialised))
+            return;
+        for (uint64_t at = run.at; at < run.end();) {
+            uint64_t end = at;
+            while (end < run.end() && evidence_->byte_dirty(end))
+                end++;
+            map_.set({at, end - at}, code_of(C_d) | initialised);
+            at = end + 1;
+        }
     });
 }
 

@@ -29,9 +29,13 @@ void scribble_over(uint8_t* ram, Range r)
 // An aligned word of scribble: no coincidence.
 std::optional<uint64_t> first_scribbled(const uint8_t* ram, Range r)
 {
-    for (uint64_t at = (r.at + 7) & ~uint64_t{7}; at + 8 <= r.end(); at += 8)
-        if (std::memcmp(ram + at, scribble.data() + at % 4096, 8) == 0)
+    for (uint64_t at = (r.at + 7) & ~uint64_t{7}; at + 8 <= r.end(); at += 8) {
+        uint64_t found, wanted;
+        std::memcpy(&found, ram + at, 8);
+        std::memcpy(&wanted, scribble.data() + at % 4096, 8);
+        if (found == wanted)
             return at;
+    }
     return {};
 }
 
