@@ -12,8 +12,8 @@
 #include <cstring>
 #include <fmt/core.h>
 
-// Of the engine, where there is one. Other engines than libFuzzer have an LLVMFuzzerMutate that does nothing or ends the
-// campaign, so it alone proves nothing.
+// Of the engine, where there is one. Other engines than libFuzzer have an LLVMFuzzerMutate that does nothing or ends
+// the campaign, so it alone proves nothing.
 extern "C" {
 __attribute__((weak)) size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max);
 __attribute__((weak)) void __libfuzzer_is_present();
@@ -37,8 +37,8 @@ const Intake& intake(const Target& t)
     return made;
 }
 
-// A client's byte that nobody may touch was touched outside of an audited access: AddressSanitizer says where, this says
-// why, in the words that triage reads.
+// A client's byte that nobody may touch was touched outside of an audited access: AddressSanitizer says where, this
+// says why, in the words that triage reads.
 #ifdef DMAUDIT_ASAN
 Session* audited = nullptr;
 
@@ -52,10 +52,12 @@ void relabel(const char*)
     const uint8_t state = audited->auditor().map().at(offset);
     const bool write = __asan_get_report_access_type() != 0;
     const Rule& broken = rule(static_cast<RuleId>(transition(write ? Event::cpu_write : Event::cpu_read).rule[state]));
-    const std::string text = fmt::format("\ndmaudit.cc:1: ASSERTION FAILED: dmaudit {0} {1}->raw_{2}\nDEDUP_TOKEN: {0}--{1}--raw_{2}\n\n"
-                                         "{3}\n  a {2} past the auditor, of the client's byte at physical address {4:#x}\n  state   {1}: {5}\n\n  the case:\n\n{6}",
-                                         broken.name, state_name(state), write ? "write" : "read", broken.meaning, machine.phys_of(offset),
-                                         state_text(state), print(current));
+    const std::string text =
+        fmt::format("\ndmaudit.cc:1: ASSERTION FAILED: dmaudit {0} {1}->raw_{2}\nDEDUP_TOKEN: {0}--{1}--raw_{2}\n\n"
+                    "{3}\n  a {2} past the auditor, of the client's byte at physical address {4:#x}\n  state   {1}: "
+                    "{5}\n\n  the case:\n\n{6}",
+                    broken.name, state_name(state), write ? "write" : "read", broken.meaning, machine.phys_of(offset),
+                    state_text(state), print(current));
     std::fputs(text.c_str(), stderr);
 }
 #endif
@@ -81,7 +83,8 @@ Session& session()
 
 [[noreturn]] void stop_at(const Target& t, const Case& c, const Result& r, const dmaudit_provider& provider)
 {
-    const std::string replay = fmt::format("{} FILE with the bytes, or `dmaudit run --provider {} CASE.dma` with this text:", t.name, provider.name);
+    const std::string replay = fmt::format(
+        "{} FILE with the bytes, or `dmaudit run --provider {} CASE.dma` with this text:", t.name, provider.name);
     stop(fmt::format("{}\n{}", report(c, r, provider, session(), {false, replay}), print(c)));
 }
 
@@ -94,7 +97,8 @@ bool same(const Result& a, const Result& b)
 }
 
 // A case decides what it does, whatever ran before. One case of 16, chosen by its bytes, is run twice.
-void check_determinism(const Case& c, const Result& first, std::span<const uint8_t> bytes, const dmaudit_provider& provider)
+void check_determinism(const Case& c, const Result& first, std::span<const uint8_t> bytes,
+                       const dmaudit_provider& provider)
 {
     unsigned sum = 0;
     for (const uint8_t b : bytes)
@@ -105,7 +109,8 @@ void check_determinism(const Case& c, const Result& first, std::span<const uint8
     const Result second = execute(c, provider, session(), nullptr, again.data());
     if (!same(first, second) || std::memcmp(again.data(), cells, sizeof cells) != 0)
         stop("dmaudit.cc:1: ASSERTION FAILED: dmaudit the same case ran differently\n"
-             "DEDUP_TOKEN: not-deterministic--none--end\n\n" + print(c));
+             "DEDUP_TOKEN: not-deterministic--none--end\n\n" +
+             print(c));
 }
 
 } // namespace
@@ -126,13 +131,15 @@ size_t mutate_bytes(const Target& t, uint8_t* data, size_t size, size_t max, uns
 {
     size = std::min(size, max);
     Rng rng(seed);
-    if (rng.chance(1, 8) && __libfuzzer_is_present && LLVMFuzzerMutate) // its dictionaries and comparisons act only here
+    if (rng.chance(1, 8) && __libfuzzer_is_present &&
+        LLVMFuzzerMutate) // its dictionaries and comparisons act only here
         return LLVMFuzzerMutate(data, size, max);
     const size_t n = plain_mutate(data, size, max, intake(t), rng.next());
     return n ? n : size;
 }
 
-size_t crossover_bytes(const Target& t, std::span<const uint8_t> a, std::span<const uint8_t> b, uint8_t* out, size_t max, unsigned seed)
+size_t crossover_bytes(const Target& t, std::span<const uint8_t> a, std::span<const uint8_t> b, uint8_t* out,
+                       size_t max, unsigned seed)
 {
     if (const size_t n = plain_crossover(a, b, out, max, intake(t), seed))
         return n;
@@ -141,7 +148,10 @@ size_t crossover_bytes(const Target& t, std::span<const uint8_t> a, std::span<co
     return n;
 }
 
-std::span<const uint8_t> transitions() { return cells; }
+std::span<const uint8_t> transitions()
+{
+    return cells;
+}
 
 } // namespace dmaudit::fuzz
 
@@ -149,5 +159,8 @@ std::span<const uint8_t> transitions() { return cells; }
 // A provider's memory lives no longer than its case: a small quarantine sees every use after free, and saves a tenth of
 // the time.
 extern "C" const char* __asan_default_options();
-extern "C" const char* __asan_default_options() { return "quarantine_size_mb=1"; }
+extern "C" const char* __asan_default_options()
+{
+    return "quarantine_size_mb=1";
+}
 #endif

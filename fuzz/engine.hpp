@@ -1,5 +1,5 @@
-// The bench that the targets made of cases share: bytes -> case -> execute -> verdict. One session for the process, made
-// at the first input: after a fork of the engine, never before.
+// The bench that the targets made of cases share: bytes -> case -> execute -> verdict. One session for the process,
+// made at the first input: after a fork of the engine, never before.
 #pragma once
 #include "fuzz/targets.hpp"
 #include "providers/builtin/builtin.hpp"
@@ -19,7 +19,8 @@ void run(const Target&, std::span<const uint8_t> bytes, const dmaudit_provider& 
 
 // Same contract as the hooks of libFuzzer; any size, also greater than `max`.
 size_t mutate_bytes(const Target&, uint8_t* data, size_t size, size_t max, unsigned seed);
-size_t crossover_bytes(const Target&, std::span<const uint8_t> a, std::span<const uint8_t> b, uint8_t* out, size_t max, unsigned seed);
+size_t crossover_bytes(const Target&, std::span<const uint8_t> a, std::span<const uint8_t> b, uint8_t* out, size_t max,
+                       unsigned seed);
 
 // What run() tells the fuzzer besides coverage: for each (event, state class before) of the last case, bits.
 std::span<const uint8_t> transitions();

@@ -79,7 +79,9 @@ TEST(Engine, crossing_takes_any_size_and_never_exceeds_the_most)
         Rng rng(seed);
         const size_t a = rng.below(1500), b = rng.below(1500), max = 1 + rng.below(1500);
         Bytes out(max);
-        ASSERT_LE(crossover_bytes(hostile, random_bytes(seed, a), random_bytes(seed + 1, b), out.data(), max, static_cast<unsigned>(seed)), max);
+        ASSERT_LE(crossover_bytes(hostile, random_bytes(seed, a), random_bytes(seed + 1, b), out.data(), max,
+                                  static_cast<unsigned>(seed)),
+                  max);
     }
 }
 
@@ -103,7 +105,9 @@ TEST(Engine, mutating_changes_the_case_and_is_decided_by_the_seed)
 TEST(Engine, a_case_is_told_to_the_fuzzer_by_its_transitions)
 {
     run(hostile, Bytes{});
-    const auto sum = [] { return std::count_if(transitions().begin(), transitions().end(), [](uint8_t b) { return b != 0; }); };
+    const auto sum = [] {
+        return std::count_if(transitions().begin(), transitions().end(), [](uint8_t b) { return b != 0; });
+    };
     const auto idle = sum();
     run(hostile, generated(1, hostile));
     EXPECT_GT(sum(), idle);
@@ -131,7 +135,8 @@ TEST(EngineDeathTest, a_violation_by_the_provider_ends_the_process_with_the_line
         for (uint64_t seed = 1; seed <= 1000; seed++)
             run(pool, generated(seed, pool), broken);
     };
-    EXPECT_DEATH(campaign(), "^dmaudit.cc:1: ASSERTION FAILED: dmaudit wrong-translation .*->alloc_coherent\nDEDUP_TOKEN: wrong-translation--.*\n"
+    EXPECT_DEATH(campaign(), "^dmaudit.cc:1: ASSERTION FAILED: dmaudit wrong-translation "
+                             ".*->alloc_coherent\nDEDUP_TOKEN: wrong-translation--.*\n"
                              "(.*\n)*.*dmaudit run --provider");
 }
 

@@ -16,7 +16,8 @@ void require(bool holds, const char* property)
 {
     if (holds)
         return;
-    std::fprintf(stderr, "dmaudit.cc:1: ASSERTION FAILED: dmaudit case_format %s\nDEDUP_TOKEN: case_format--%s\n", property, property);
+    std::fprintf(stderr, "dmaudit.cc:1: ASSERTION FAILED: dmaudit case_format %s\nDEDUP_TOKEN: case_format--%s\n",
+                 property, property);
     std::abort();
 }
 

@@ -1,5 +1,5 @@
-// The shadow map, in every instruction set that this processor has, against the map that is obviously right. An input is
-// a list of operations, eight bytes each: op, table, where (2), how long (2), state, a second table.
+// The shadow map, in every instruction set that this processor has, against the map that is obviously right. An input
+// is a list of operations, eight bytes each: op, table, where (2), how long (2), state, a second table.
 #include "shadow/map_naive.hpp"
 
 #include <algorithm>
@@ -53,7 +53,8 @@ void require(bool holds, const char* what)
 {
     if (holds)
         return;
-    std::fprintf(stderr, "dmaudit.cc:1: ASSERTION FAILED: dmaudit shadow_map %s\nDEDUP_TOKEN: shadow_map--%s\n", what, what);
+    std::fprintf(stderr, "dmaudit.cc:1: ASSERTION FAILED: dmaudit shadow_map %s\nDEDUP_TOKEN: shadow_map--%s\n", what,
+                 what);
     std::abort();
 }
 
@@ -110,7 +111,9 @@ class Comparison {
             require(fast_.check_and_apply(t, r) == slow.check_and_apply(t, r), "check_and_apply");
             break;
         case 5:
-            require(fast_.first_in(r, tables()[op[7] % n_tables].rule) == slow.first_in(r, tables()[op[7] % n_tables].rule), "first_in");
+            require(fast_.first_in(r, tables()[op[7] % n_tables].rule) ==
+                        slow.first_in(r, tables()[op[7] % n_tables].rule),
+                    "first_in");
             require(fast_.all(r, t.rule) == slow.all(r, t.rule), "all");
             break;
         case 6:

@@ -74,8 +74,8 @@ size_t dmaudit_plain_mutate(uint8_t* data, size_t size, size_t max, const void* 
     return write(c, data, max);
 }
 
-size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out, size_t max,
-                               const void* shape, uint64_t seed)
+size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out,
+                               size_t max, const void* shape, uint64_t seed)
 {
     Case first, second, both;
     decode({a, a_size}, first);

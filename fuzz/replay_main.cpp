@@ -1,5 +1,5 @@
-// A main for targets without a fuzzing engine: runs the files (and the files in the folders) that are named, and an empty
-// input.
+// A main for targets without a fuzzing engine: runs the files (and the files in the folders) that are named, and an
+// empty input.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

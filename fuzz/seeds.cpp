@@ -90,7 +90,8 @@ uint64_t ram_of(const World& w)
 // Violations that a seed may end in: none but the clients' in a hostile target.
 bool fit_for(const Target& t, const Ran& r)
 {
-    return !r.result.open_error && (!r.result.violation || (t.hostile() && rule(r.result.violation->rule).fault == Fault::client));
+    return !r.result.open_error &&
+           (!r.result.violation || (t.hostile() && rule(r.result.violation->rule).fault == Fault::client));
 }
 
 // What a case shows: transitions, ops and the rule that it ends with.
@@ -139,7 +140,8 @@ std::vector<Bytes> case_seeds(const Target& t)
         const auto adds = [&](const Candidate& k) {
             return std::count_if(k.features.begin(), k.features.end(), [&](unsigned f) { return !seen.contains(f); });
         };
-        const auto best = std::max_element(all.begin(), all.end(), [&](const auto& a, const auto& b) { return adds(a) < adds(b); });
+        const auto best =
+            std::max_element(all.begin(), all.end(), [&](const auto& a, const auto& b) { return adds(a) < adds(b); });
         if (adds(*best) == 0) {
             if (seen.empty())
                 break;
@@ -265,8 +267,10 @@ int describe(const fs::path& corpus)
         if (!cases)
             continue;
         std::sort(lengths.begin(), lengths.end());
-        fmt::print("{}: {} seeds, {:.1f} steps tried, {:.1f} executed, median length of a range {}, at most {} KiB of RAM, {} rules broken by clients\n",
-                   t->name, cases, static_cast<double>(tried) / static_cast<double>(cases), static_cast<double>(executed) / static_cast<double>(cases),
+        fmt::print("{}: {} seeds, {:.1f} steps tried, {:.1f} executed, median length of a range {}, at most {} KiB of "
+                   "RAM, {} rules broken by clients\n",
+                   t->name, cases, static_cast<double>(tried) / static_cast<double>(cases),
+                   static_cast<double>(executed) / static_cast<double>(cases),
                    lengths.empty() ? 0 : lengths[lengths.size() / 2], ram >> 10, rules.size());
     }
     return 0;
@@ -274,7 +278,21 @@ int describe(const fs::path& corpus)
 
 int dictionary()
 {
-    std::set<std::string> all{"# dmaudit case 1", "expect clean", "world ", "device ", "mode=hostile", "mode=conforming", "page=", "line=", "banks=", "0x", "@0x80000000", "K", "M", " = ", "\\x0a"};
+    std::set<std::string> all{"# dmaudit case 1",
+                              "expect clean",
+                              "world ",
+                              "device ",
+                              "mode=hostile",
+                              "mode=conforming",
+                              "page=",
+                              "line=",
+                              "banks=",
+                              "0x",
+                              "@0x80000000",
+                              "K",
+                              "M",
+                              " = ",
+                              "\\x0a"};
     for (const Spec& s : specs()) {
         all.insert(std::string(s.name) + " ");
         for (const Field& f : s.fields) {

@@ -1,4 +1,5 @@
-// The targets made of cases: which ops each keeps and the mode that it forces. Also for the tool that makes their seeds.
+// The targets made of cases: which ops each keeps and the mode that it forces. Also for the tool that makes their
+// seeds.
 #pragma once
 #include "fuzz/plain.hpp"
 #include "harness/generate.hpp"

@@ -8,7 +8,8 @@
 
 namespace dmaudit::properties {
 
-Bare::Bare(Machine& machine, const World& w, const dmaudit_provider& provider) : world_(w), machine_(machine), provider_(provider)
+Bare::Bare(Machine& machine, const World& w, const dmaudit_provider& provider)
+    : world_(w), machine_(machine), provider_(provider)
 {
     MachineSpec spec;
     spec.page = w.page;
@@ -98,12 +99,14 @@ int Bare::release_from(uint32_t device, uint32_t order, void* cpu, int& ours)
     RC_ASSERT((ours == 0 || ours == 1));
     return code;
 }
-int Bare::mmap_from(uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window& out, int& ours)
+int Bare::mmap_from(uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window& out,
+                    int& ours)
 {
     out = {};
     out.struct_size = sizeof out;
     ours = -1;
-    const int code = call([&] { return provider_.pool->mmap_from(ctx_, device, cpu, size, pgoff, pages, &out, &ours); });
+    const int code =
+        call([&] { return provider_.pool->mmap_from(ctx_, device, cpu, size, pgoff, pages, &out, &ours); });
     RC_ASSERT((ours == 0 || ours == 1));
     return code;
 }
@@ -115,7 +118,8 @@ int Bare::release(uint32_t device)
 bool Bare::in_ram(const void* cpu, uint64_t size) const
 {
     const auto* p = static_cast<const uint8_t*>(cpu);
-    for (const dmaudit_bank* b = machine_.platform().banks; b < machine_.platform().banks + machine_.platform().n_banks; b++) {
+    for (const dmaudit_bank* b = machine_.platform().banks; b < machine_.platform().banks + machine_.platform().n_banks;
+         b++) {
         const auto* base = static_cast<const uint8_t*>(b->cpu);
         if (p >= base && p < base + b->size)
             return size <= b->size - static_cast<uint64_t>(p - base);
@@ -184,7 +188,10 @@ std::vector<std::pair<uint64_t, uint64_t>> Bare::capacity(uint32_t device)
     return out;
 }
 
-World some_world(Rng& rng) { return generated(rng.next(), "all", 0).world; }
+World some_world(Rng& rng)
+{
+    return generated(rng.next(), "all", 0).world;
+}
 
 Bytes random_bytes(Rng& rng, uint64_t n)
 {
@@ -237,7 +244,7 @@ dmaudit_request Crowd::request()
         const BankSpec& bank = w.banks[rng_.below(w.n_banks)];
         r.limit = bank.phys + w.devices[r.device].offset + rng_.below(bank.size);
         if (rng_.chance(1, 3))
-            r.limit |= w.page - 1; // the last byte of a page
+            r.limit |= w.page - 1;  // the last byte of a page
         else if (rng_.chance(1, 2)) // at the end of what begins with a page, or one byte short of it
             r.limit = (r.limit & ~(w.page - 1)) + r.size - 1 - rng_.below(2);
     }
@@ -282,7 +289,8 @@ void Crowd::map()
     const uint64_t place = rng_.below(client_space(w));
     uint8_t* cpu = bare_.client(place, r.size);
     for (const Mapping& m : mappings_) // lines of one mapping are no other's
-        if (place / w.line <= (m.place + m.mapping.size - 1) / w.line && m.place / w.line <= (place + r.size - 1) / w.line)
+        if (place / w.line <= (m.place + m.mapping.size - 1) / w.line &&
+            m.place / w.line <= (place + r.size - 1) / w.line)
             cpu = nullptr;
     const auto direction = static_cast<uint32_t>(rng_.below(3));
     if (!cpu)
@@ -308,7 +316,8 @@ void Crowd::free(size_t i)
     if (b.pooled && rng_.chance(1, 2)) {
         int ours = 0;
         const uint64_t pages = (b.block.size - 1) / bare_.world().page + 1;
-        RC_ASSERT(bare_.release_from(b.block.device, static_cast<uint32_t>(std::bit_width(pages - 1)), b.block.cpu, ours) == DMAUDIT_OK);
+        RC_ASSERT(bare_.release_from(b.block.device, static_cast<uint32_t>(std::bit_width(pages - 1)), b.block.cpu,
+                                     ours) == DMAUDIT_OK);
         RC_ASSERT(ours == 1);
     } else {
         RC_ASSERT(bare_.free(b.block) == DMAUDIT_OK);

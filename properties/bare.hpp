@@ -1,5 +1,5 @@
-// A provider on a simulated machine with nobody in between: no auditor, no executor. What a property sees here is what the
-// provider's own table does; what it checks, it checks with its own eyes.
+// A provider on a simulated machine with nobody in between: no auditor, no executor. What a property sees here is what
+// the provider's own table does; what it checks, it checks with its own eyes.
 #pragma once
 #include "harness/rng.hpp"
 #include "harness/world.hpp"
@@ -33,7 +33,8 @@ class Bare {
     int declare(uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t exclusive);
     int alloc_from(uint32_t device, uint64_t size, dmaudit_block&, int& ours);
     int release_from(uint32_t device, uint32_t order, void* cpu, int& ours);
-    int mmap_from(uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window&, int& ours);
+    int mmap_from(uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window&,
+                  int& ours);
     int release(uint32_t device);
     // Closes the provider: metadata, uncached pages and locks are all given back.
     void close();
@@ -44,9 +45,12 @@ class Bare {
 
     // ---- the CPU and devices ----
     uint8_t* at(uint64_t offset) const { return machine_.door() + offset; }
-    uint64_t offset(const void* cpu) const { return static_cast<uint64_t>(static_cast<const uint8_t*>(cpu) - machine_.door()); }
+    uint64_t offset(const void* cpu) const
+    {
+        return static_cast<uint64_t>(static_cast<const uint8_t*>(cpu) - machine_.door());
+    }
     uint64_t phys(const void* cpu) const { return machine_.phys_of(offset(cpu)); }
-    bool in_ram(const void* cpu, uint64_t size) const; // of one bank
+    bool in_ram(const void* cpu, uint64_t size) const;    // of one bank
     uint8_t* client(uint64_t place, uint64_t size) const; // null: no room for that
     void cpu_write(uint8_t* to, const Bytes&);
     Bytes cpu_read(const uint8_t* from, uint64_t n) const { return {from, from + n}; }
@@ -61,7 +65,8 @@ class Bare {
     const dmaudit_provider& provider() const { return provider_; }
     void* ctx() const { return ctx_; }
 
-    // What can be had from coherent allocations, greedily from the largest size on: (size, address) of each, all given back.
+    // What can be had from coherent allocations, greedily from the largest size on: (size, address) of each, all given
+    // back.
     std::vector<std::pair<uint64_t, uint64_t>> capacity(uint32_t device);
 
   private:
@@ -93,7 +98,7 @@ class Crowd {
     };
     struct Mapping {
         dmaudit_mapping mapping;
-        uint64_t place; // in the clients' space
+        uint64_t place;                                                  // in the clients' space
         uint8_t* target() const { return static_cast<uint8_t*>(where); } // where the device's accesses go
         void* where;
         bool bounced() const { return where != mapping.cpu; }
@@ -118,7 +123,7 @@ class Crowd {
     const std::vector<Mapping>& mappings() const { return mappings_; }
     const std::vector<Pool>& pools() const { return pools_; }
     const Pool* pool_of(uint32_t device) const;
-    dmaudit_request request(); // a random one, constraints included
+    dmaudit_request request();              // a random one, constraints included
     static constexpr uint8_t secret = 0xee; // what clients fill their blocks with
     uint64_t refusals = 0;
 

@@ -22,7 +22,8 @@ Case some_case(Rng& rng, const Profile& profile)
 }
 
 class CasesOf : public ::testing::TestWithParam<Profile> {};
-INSTANTIATE_TEST_SUITE_P(Profiles, CasesOf, ::testing::ValuesIn(profiles().begin(), profiles().end()), [](const auto& p) { return std::string(p.param.name); });
+INSTANTIATE_TEST_SUITE_P(Profiles, CasesOf, ::testing::ValuesIn(profiles().begin(), profiles().end()),
+                         [](const auto& p) { return std::string(p.param.name); });
 
 TEST_P(CasesOf, parse_of_print_is_the_case)
 {

@@ -1,4 +1,5 @@
-// A client that conforms never sees a violation, whatever the machine is like: no false alarm, no defect of the provider.
+// A client that conforms never sees a violation, whatever the machine is like: no false alarm, no defect of the
+// provider.
 #include "harness/binary.hpp"
 #include "harness/mutate.hpp"
 #include "properties/support.hpp"
@@ -23,8 +24,8 @@ class Conforming : public ::testing::TestWithParam<Profile> {
     void TearDown() override
     {
         const uint64_t percent = tally.executed * 100 / std::max<uint64_t>(1, tally.steps);
-        std::printf("[ measured ] %llu cases, %llu %% of the steps executed\n", static_cast<unsigned long long>(tally.cases),
-                    static_cast<unsigned long long>(percent));
+        std::printf("[ measured ] %llu cases, %llu %% of the steps executed\n",
+                    static_cast<unsigned long long>(tally.cases), static_cast<unsigned long long>(percent));
         if (!HasFailure()) {
             EXPECT_GE(percent, least_executed) << "what is skipped shows nothing";
         }
@@ -34,7 +35,8 @@ class Conforming : public ::testing::TestWithParam<Profile> {
     Tally tally;
     unsigned least_executed = 70;
 };
-INSTANTIATE_TEST_SUITE_P(Profiles, Conforming, ::testing::ValuesIn(conforming_profiles()), [](const auto& p) { return std::string(p.param.name); });
+INSTANTIATE_TEST_SUITE_P(Profiles, Conforming, ::testing::ValuesIn(conforming_profiles()),
+                         [](const auto& p) { return std::string(p.param.name); });
 
 TEST_P(Conforming, generated_cases_never_violate)
 {
@@ -44,7 +46,8 @@ TEST_P(Conforming, generated_cases_never_violate)
 TEST_P(Conforming, long_cases_never_violate)
 {
     least_executed = 50; // small pools and small worlds fill up
-    for_all_seeds(300, [&](uint64_t seed) { checker.expect_no_violation(generated(seed, GetParam(), max_steps), &tally); });
+    for_all_seeds(300,
+                  [&](uint64_t seed) { checker.expect_no_violation(generated(seed, GetParam(), max_steps), &tally); });
 }
 
 // The parts of a world's shape, each to be combined with every other.
@@ -65,7 +68,10 @@ World shape(uint64_t page, uint64_t line, Coherence coherence, Banks layout, Rea
     w.line = line;
     w.mode = Mode::conforming;
     w.n_banks = layout == Banks::one ? 1 : layout == Banks::two ? 2 : 4;
-    const uint64_t in_bank = layout == Banks::one ? (page == 4096 ? 64 : 16) : layout == Banks::two ? 12 : 5, first = 0x7ff00000;
+    const uint64_t in_bank = layout == Banks::one   ? (page == 4096 ? 64 : 16)
+                             : layout == Banks::two ? 12
+                                                    : 5,
+                   first = 0x7ff00000;
     for (unsigned i = 0; i < w.n_banks; i++) // alternately adjacent and apart
         w.banks[i] = {first + i * in_bank * page + i / 2 * 0x40000000, in_bank * page};
     const BankSpec& last = w.banks[w.n_banks - 1u];
@@ -74,9 +80,13 @@ World shape(uint64_t page, uint64_t line, Coherence coherence, Banks layout, Rea
     for (unsigned d = 0; d < w.n_devices; d++) {
         DeviceSpec& device = w.devices[d];
         device.coherent = coherence == Coherence::all || (coherence == Coherence::mixed && d == 0);
-        device.offset = offset == Offset::none ? 0 : offset == Offset::to_address_zero ? 0 - first : all_ones - 1 - last_byte;
+        device.offset = offset == Offset::none              ? 0
+                        : offset == Offset::to_address_zero ? 0 - first
+                                                            : all_ones - 1 - last_byte;
         // A second device sees it all: one of both may have to bounce.
-        device.limit = d == 1 || reach == Reach::everything ? all_ones : (reach == Reach::last_byte ? last_byte : first + w.banks[0].size / 2 - 1) + device.offset;
+        device.limit = d == 1 || reach == Reach::everything
+                           ? all_ones
+                           : (reach == Reach::last_byte ? last_byte : first + w.banks[0].size / 2 - 1) + device.offset;
     }
     return w;
 }

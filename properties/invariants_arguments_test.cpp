@@ -1,5 +1,5 @@
-// Failure and nonsense, one property each: a failed call has no effect, arbitrary arguments end in an answer, and no number is
-// too large. On the provider's own table.
+// Failure and nonsense, one property each: a failed call has no effect, arbitrary arguments end in an answer, and no
+// number is too large. On the provider's own table.
 #include "properties/bare.hpp"
 #include "properties/support.hpp"
 
@@ -61,7 +61,10 @@ Answer sync_one(Bare& bare, const Crowd& crowd, Rng rng)
     const dmaudit_mapping& m = crowd.mappings()[rng.below(crowd.mappings().size())].mapping;
     return {true, bare.sync(m, 0, m.size, m.direction, static_cast<uint32_t>(rng.below(2)))};
 }
-Answer flush_some(Bare& bare, const Crowd&, Rng) { return {true, bare.cache(bare.client(0, 64), 64, DMAUDIT_FLUSH_INVALIDATE)}; }
+Answer flush_some(Bare& bare, const Crowd&, Rng)
+{
+    return {true, bare.cache(bare.client(0, 64), 64, DMAUDIT_FLUSH_INVALIDATE)};
+}
 Answer declare_one(Bare& bare, const Crowd& crowd, Rng)
 {
     if (!crowd.pools().empty())
@@ -102,7 +105,9 @@ class FailedCall : public ::testing::Test {
     static Bytes visible(Bare& bare, const Crowd& crowd)
     {
         Bytes out;
-        const auto add = [&](const void* p, uint64_t n) { out.insert(out.end(), static_cast<const uint8_t*>(p), static_cast<const uint8_t*>(p) + n); };
+        const auto add = [&](const void* p, uint64_t n) {
+            out.insert(out.end(), static_cast<const uint8_t*>(p), static_cast<const uint8_t*>(p) + n);
+        };
         uint64_t at = 0;
         for (unsigned i = 0; i < bare.world().n_banks; i++) {
             const Division d = divide(bare.world(), i);
@@ -122,7 +127,8 @@ class FailedCall : public ::testing::Test {
     {
         uint64_t failures = 0, asked = 0;
         for_all_seeds(standard, [&](uint64_t seed) {
-            const auto try_it = [&](uint64_t nth, Answer& answer, std::vector<std::pair<uint64_t, uint64_t>>& capacity) {
+            const auto try_it = [&](uint64_t nth, Answer& answer,
+                                    std::vector<std::pair<uint64_t, uint64_t>>& capacity) {
                 Rng rng(seed);
                 Bare bare(machine, some_world(rng));
                 Crowd crowd(bare, rng);
@@ -174,16 +180,46 @@ class FailedCall : public ::testing::Test {
     Machine machine;
 };
 
-TEST_F(FailedCall, alloc_coherent_has_no_effect) { sweep(300, allocate, true); }
-TEST_F(FailedCall, free_coherent_cannot_fail) { sweep(60, free_one, false); }
-TEST_F(FailedCall, map_single_has_no_effect) { sweep(800, map_one, true); }
-TEST_F(FailedCall, unmap_single_cannot_fail) { sweep(60, unmap_one, false); }
-TEST_F(FailedCall, sync_cannot_fail) { sweep(60, sync_one, false); }
-TEST_F(FailedCall, cache_maintenance_cannot_fail) { sweep(30, flush_some, false); }
-TEST_F(FailedCall, declare_has_no_effect) { sweep(300, declare_one, true); }
-TEST_F(FailedCall, alloc_from_pool_cannot_fail_for_want_of_anything_else) { sweep(60, allocate_from_pool, false); }
-TEST_F(FailedCall, mmap_cannot_fail) { sweep(60, open_window, false); }
-TEST_F(FailedCall, release_of_a_pool_cannot_fail) { sweep(60, release_pool, false); }
+TEST_F(FailedCall, alloc_coherent_has_no_effect)
+{
+    sweep(300, allocate, true);
+}
+TEST_F(FailedCall, free_coherent_cannot_fail)
+{
+    sweep(60, free_one, false);
+}
+TEST_F(FailedCall, map_single_has_no_effect)
+{
+    sweep(800, map_one, true);
+}
+TEST_F(FailedCall, unmap_single_cannot_fail)
+{
+    sweep(60, unmap_one, false);
+}
+TEST_F(FailedCall, sync_cannot_fail)
+{
+    sweep(60, sync_one, false);
+}
+TEST_F(FailedCall, cache_maintenance_cannot_fail)
+{
+    sweep(30, flush_some, false);
+}
+TEST_F(FailedCall, declare_has_no_effect)
+{
+    sweep(300, declare_one, true);
+}
+TEST_F(FailedCall, alloc_from_pool_cannot_fail_for_want_of_anything_else)
+{
+    sweep(60, allocate_from_pool, false);
+}
+TEST_F(FailedCall, mmap_cannot_fail)
+{
+    sweep(60, open_window, false);
+}
+TEST_F(FailedCall, release_of_a_pool_cannot_fail)
+{
+    sweep(60, release_pool, false);
+}
 
 TEST_F(FailedCall, open_has_no_effect)
 {
@@ -216,7 +252,11 @@ class Nonsense : public ::testing::Test {
     static uint64_t number(Rng& rng)
     {
         const uint64_t kind = rng.below(5), v = rng.next();
-        return kind == 0 ? v : kind == 1 ? v >> (v & 63) : kind == 2 ? 0 - v % 9 : kind == 3 ? (uint64_t{1} << (v & 63)) + (v >> 8) % 3 - 1 : v % 5000;
+        return kind == 0   ? v
+               : kind == 1 ? v >> (v & 63)
+               : kind == 2 ? 0 - v % 9
+               : kind == 3 ? (uint64_t{1} << (v & 63)) + (v >> 8) % 3 - 1
+                           : v % 5000;
     }
     static uint32_t number32(Rng& rng)
     {
@@ -226,9 +266,16 @@ class Nonsense : public ::testing::Test {
     void* pointer(Rng& rng)
     {
         const uint64_t kind = rng.below(6), at = rng.below(machine.ram_size());
-        return kind == 0 ? nullptr : kind == 1 ? static_cast<void*>(this) : kind == 2 ? machine.door() + machine.ram_size() : kind == 3 ? machine.client() + at : machine.door() + at;
+        return kind == 0   ? nullptr
+               : kind == 1 ? static_cast<void*>(this)
+               : kind == 2 ? machine.door() + machine.ram_size()
+               : kind == 3 ? machine.client() + at
+                           : machine.door() + at;
     }
-    static uint32_t struct_size(Rng& rng, size_t right) { return static_cast<uint32_t>(rng.chance(7, 8) ? right : rng.below(2 * right)); }
+    static uint32_t struct_size(Rng& rng, size_t right)
+    {
+        return static_cast<uint32_t>(rng.chance(7, 8) ? right : rng.below(2 * right));
+    }
 
     Machine machine;
 };
@@ -255,19 +302,36 @@ TEST_F(Nonsense, every_call_answers_and_keeps_no_lock_whatever_the_arguments)
             r.boundary = rng.chance(1, 2) ? 0 : number(rng);
             r.flags = number32(rng);
             r.attrs = number32(rng);
-            dmaudit_block b = crowd.blocks().empty() ? dmaudit_block{} : crowd.blocks()[rng.below(crowd.blocks().size())].block;
+            dmaudit_block b =
+                crowd.blocks().empty() ? dmaudit_block{} : crowd.blocks()[rng.below(crowd.blocks().size())].block;
             b.struct_size = struct_size(rng, sizeof b);
-            dmaudit_mapping m = crowd.mappings().empty() ? dmaudit_mapping{} : crowd.mappings()[rng.below(crowd.mappings().size())].mapping;
+            dmaudit_mapping m = crowd.mappings().empty() ? dmaudit_mapping{}
+                                                         : crowd.mappings()[rng.below(crowd.mappings().size())].mapping;
             m.struct_size = struct_size(rng, sizeof m);
             switch (rng.below(8)) { // a field or two of something that lives
-            case 0: b.cpu = pointer(rng), m.cpu = pointer(rng); break;
-            case 1: b.bus = number(rng), m.bus = number(rng); break;
-            case 2: b.size = number(rng), m.size = number(rng); break;
-            case 3: b.device = number32(rng), m.device = number32(rng); break;
-            case 4: b.cookie[0] = number(rng), m.cookie[0] = number(rng); break;
-            case 5: b.cookie[1] = number(rng), m.cookie[1] = number(rng); break;
-            case 6: b.granted = number(rng), m.direction = number32(rng); break;
-            default: break; // and now and then it is legal: then the crowd's record is stale afterwards
+            case 0:
+                b.cpu = pointer(rng), m.cpu = pointer(rng);
+                break;
+            case 1:
+                b.bus = number(rng), m.bus = number(rng);
+                break;
+            case 2:
+                b.size = number(rng), m.size = number(rng);
+                break;
+            case 3:
+                b.device = number32(rng), m.device = number32(rng);
+                break;
+            case 4:
+                b.cookie[0] = number(rng), m.cookie[0] = number(rng);
+                break;
+            case 5:
+                b.cookie[1] = number(rng), m.cookie[1] = number(rng);
+                break;
+            case 6:
+                b.granted = number(rng), m.direction = number32(rng);
+                break;
+            default:
+                break; // and now and then it is legal: then the crowd's record is stale afterwards
             }
             dmaudit_window w{};
             w.struct_size = struct_size(rng, sizeof w);
@@ -279,17 +343,39 @@ TEST_F(Nonsense, every_call_answers_and_keeps_no_lock_whatever_the_arguments)
             const bool null = rng.chance(1, 10);
             int code = 0;
             switch (rng.below(11)) {
-            case 0: code = p.coherent->alloc(ctx, &r, null ? nullptr : &b); break;
-            case 1: code = p.coherent->free(ctx, null ? nullptr : &b); break;
-            case 2: code = p.streaming->map_single(ctx, null ? nullptr : &r, at, d, &m); break;
-            case 3: code = p.streaming->unmap_single(ctx, null ? nullptr : &m, x, d); break;
-            case 4: code = p.streaming->sync(ctx, null ? nullptr : &m, x, y, d, e); break;
-            case 5: code = p.streaming->cache(ctx, at, x, d); break;
-            case 6: code = p.pool->declare(ctx, d, x, y, z, null ? nullptr : &exclusive); break;
-            case 7: code = p.pool->alloc_from(ctx, d, x, null ? nullptr : &b, &ours); break;
-            case 8: code = p.pool->release_from(ctx, d, e, at, null ? nullptr : &ours); break;
-            case 9: code = p.pool->mmap_from(ctx, d, at, x, y, z, null ? nullptr : &w, &ours); break;
-            default: code = rng.chance(1, 4) ? p.pool->release(ctx, d) : DMAUDIT_OK; break;
+            case 0:
+                code = p.coherent->alloc(ctx, &r, null ? nullptr : &b);
+                break;
+            case 1:
+                code = p.coherent->free(ctx, null ? nullptr : &b);
+                break;
+            case 2:
+                code = p.streaming->map_single(ctx, null ? nullptr : &r, at, d, &m);
+                break;
+            case 3:
+                code = p.streaming->unmap_single(ctx, null ? nullptr : &m, x, d);
+                break;
+            case 4:
+                code = p.streaming->sync(ctx, null ? nullptr : &m, x, y, d, e);
+                break;
+            case 5:
+                code = p.streaming->cache(ctx, at, x, d);
+                break;
+            case 6:
+                code = p.pool->declare(ctx, d, x, y, z, null ? nullptr : &exclusive);
+                break;
+            case 7:
+                code = p.pool->alloc_from(ctx, d, x, null ? nullptr : &b, &ours);
+                break;
+            case 8:
+                code = p.pool->release_from(ctx, d, e, at, null ? nullptr : &ours);
+                break;
+            case 9:
+                code = p.pool->mmap_from(ctx, d, at, x, y, z, null ? nullptr : &w, &ours);
+                break;
+            default:
+                code = rng.chance(1, 4) ? p.pool->release(ctx, d) : DMAUDIT_OK;
+                break;
             }
             RC_ASSERT(code >= DMAUDIT_OK);
             RC_ASSERT(code <= DMAUDIT_EIO);
@@ -302,9 +388,21 @@ TEST_F(Nonsense, every_call_answers_and_keeps_no_lock_whatever_the_arguments)
 
 // ---- I20 ----
 
-constexpr uint64_t huge[] = {uint64_t{1} << 31, (uint64_t{1} << 32) - 1, uint64_t{1} << 32, (uint64_t{1} << 32) + 1, (uint64_t{1} << 32) + 4096, uint64_t{1} << 44,
-                             (uint64_t{1} << 44) + 4096, (uint64_t{1} << 63) - 1, uint64_t{1} << 63, (uint64_t{1} << 63) + 1, all_ones - 65536, all_ones - 4096,
-                             all_ones - 4095, all_ones - 1, all_ones};
+constexpr uint64_t huge[] = {uint64_t{1} << 31,
+                             (uint64_t{1} << 32) - 1,
+                             uint64_t{1} << 32,
+                             (uint64_t{1} << 32) + 1,
+                             (uint64_t{1} << 32) + 4096,
+                             uint64_t{1} << 44,
+                             (uint64_t{1} << 44) + 4096,
+                             (uint64_t{1} << 63) - 1,
+                             uint64_t{1} << 63,
+                             (uint64_t{1} << 63) + 1,
+                             all_ones - 65536,
+                             all_ones - 4096,
+                             all_ones - 4095,
+                             all_ones - 1,
+                             all_ones};
 
 TEST_F(Nonsense, huge_sizes_are_refused_without_effect)
 {
@@ -323,7 +421,8 @@ TEST_F(Nonsense, huge_sizes_are_refused_without_effect)
             RC_ASSERT(bare.alloc({sizeof(dmaudit_request), device, n, 0, 0, 0, DMAUDIT_ZERO, 0}, b) != DMAUDIT_OK);
             RC_ASSERT(bare.alloc({sizeof(dmaudit_request), device, n, 0, 0, uint64_t{1} << 63, 0, 0}, b) != DMAUDIT_OK);
             RC_ASSERT((bare.alloc_from(device, n, b, ours) != DMAUDIT_OK || !ours));
-            RC_ASSERT(bare.map({sizeof(dmaudit_request), device, n, 0, 0, 0, 0, 0}, bare.client(8, 8), static_cast<uint32_t>(rng.below(3)), m) != DMAUDIT_OK);
+            RC_ASSERT(bare.map({sizeof(dmaudit_request), device, n, 0, 0, 0, 0, 0}, bare.client(8, 8),
+                               static_cast<uint32_t>(rng.below(3)), m) != DMAUDIT_OK);
             RC_ASSERT(bare.cache(bare.client(8, 8), n, DMAUDIT_INVALIDATE) != DMAUDIT_OK);
             const uint64_t phys = bare.world().banks[0].phys + divide(bare.world(), 0).arena;
             RC_ASSERT(bare.declare(device, phys, phys + bare.world().devices[device].offset, n, 0) != DMAUDIT_OK);
@@ -346,10 +445,11 @@ TEST_F(Nonsense, every_alignment_boundary_and_limit_is_honoured_or_refused)
         const auto room = bare.capacity(device);
         for (unsigned i = 0; i < 64; i++) {
             const uint64_t bit = uint64_t{1} << i, size = 1 + rng.below(3 * bare.world().page);
-            const std::array<dmaudit_request, 4> asks{{{sizeof(dmaudit_request), device, size, bit, 0, 0, 0, 0},
-                                                       {sizeof(dmaudit_request), device, size, 0, 0, bit, 0, 0},
-                                                       {sizeof(dmaudit_request), device, size, 0, bit, 0, 0, 0},
-                                                       {sizeof(dmaudit_request), device, size, bit | bit >> 1 | bit >> 2, 0, 0, 0, 0}}};
+            const std::array<dmaudit_request, 4> asks{
+                {{sizeof(dmaudit_request), device, size, bit, 0, 0, 0, 0},
+                 {sizeof(dmaudit_request), device, size, 0, 0, bit, 0, 0},
+                 {sizeof(dmaudit_request), device, size, 0, bit, 0, 0, 0},
+                 {sizeof(dmaudit_request), device, size, bit | bit >> 1 | bit >> 2, 0, 0, 0, 0}}};
             for (const dmaudit_request& r : asks) {
                 const auto right = [&](uint64_t bus) {
                     const uint64_t last = bus + (size - 1);
@@ -365,7 +465,8 @@ TEST_F(Nonsense, every_alignment_boundary_and_limit_is_honoured_or_refused)
                     RC_ASSERT(bare.free(b) == DMAUDIT_OK);
                 }
                 dmaudit_mapping m;
-                if (uint8_t* cpu = bare.client(rng.below(512), size); cpu && bare.map(r, cpu, static_cast<uint32_t>(rng.below(3)), m) == DMAUDIT_OK) {
+                if (uint8_t* cpu = bare.client(rng.below(512), size);
+                    cpu && bare.map(r, cpu, static_cast<uint32_t>(rng.below(3)), m) == DMAUDIT_OK) {
                     right(m.bus);
                     RC_ASSERT(bare.unmap(m, size) == DMAUDIT_OK);
                 }
@@ -386,9 +487,11 @@ TEST_F(Nonsense, syncs_and_unmaps_beyond_the_mapping_are_refused_without_effect)
             crowd.step();
         RC_PRE(!crowd.mappings().empty());
         const dmaudit_mapping m = crowd.mappings()[0].mapping;
-        const Bytes cpu = bare.cpu_read(static_cast<uint8_t*>(m.cpu), m.size), bus = bare.device_read(m.device, m.bus, m.size);
+        const Bytes cpu = bare.cpu_read(static_cast<uint8_t*>(m.cpu), m.size),
+                    bus = bare.device_read(m.device, m.bus, m.size);
         for (unsigned i = 0; i < 60; i++) {
-            const uint64_t off = rng.chance(1, 2) ? rng.below(m.size + 2) : number(rng), len = rng.chance(1, 2) ? rng.below(m.size + 2) : number(rng);
+            const uint64_t off = rng.chance(1, 2) ? rng.below(m.size + 2) : number(rng),
+                           len = rng.chance(1, 2) ? rng.below(m.size + 2) : number(rng);
             if (off <= m.size && len <= m.size - off)
                 continue;
             RC_ASSERT(bare.sync(m, off, len, m.direction, static_cast<uint32_t>(rng.below(2))) != DMAUDIT_OK);

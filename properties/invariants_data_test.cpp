@@ -1,5 +1,5 @@
-// What becomes of bytes, one property each, on the provider's own table and the simulated machine: nothing here asks the
-// auditor, except where a device's access must be denied, because only the auditor can deny.
+// What becomes of bytes, one property each, on the provider's own table and the simulated machine: nothing here asks
+// the auditor, except where a device's access must be denied, because only the auditor can deny.
 #include "harness/session.hpp"
 #include "properties/bare.hpp"
 #include "properties/support.hpp"
@@ -10,13 +10,19 @@
 namespace dmaudit::properties {
 namespace {
 
-bool device_may_read(uint32_t direction) { return direction != DMAUDIT_FROM_DEVICE; }
-bool device_may_write(uint32_t direction) { return direction != DMAUDIT_TO_DEVICE; }
+bool device_may_read(uint32_t direction)
+{
+    return direction != DMAUDIT_FROM_DEVICE;
+}
+bool device_may_write(uint32_t direction)
+{
+    return direction != DMAUDIT_TO_DEVICE;
+}
 
 // One buffer of a client with known bytes around it, and a mapping of it.
 struct Mapped {
-    uint64_t place, size;      // of the buffer, in the clients' space
-    uint64_t before, after;    // bytes around it that belong to the client as well
+    uint64_t place, size;   // of the buffer, in the clients' space
+    uint64_t before, after; // bytes around it that belong to the client as well
     uint8_t* cpu;
     uint32_t device, direction;
     dmaudit_mapping m;
@@ -26,7 +32,8 @@ struct Mapped {
 class Data : public ::testing::Test {
   protected:
     // Machines of all shapes with one mapping. `whole_lines`: the buffer owns its lines.
-    void with_mapping(int standard, bool whole_lines, const std::function<void(Bare&, Rng&, Mapped&, Bytes& memory)>& look)
+    void with_mapping(int standard, bool whole_lines,
+                      const std::function<void(Bare&, Rng&, Mapped&, Bytes& memory)>& look)
     {
         uint64_t bounced = 0, direct = 0;
         for_all_seeds(standard, [&](uint64_t seed) {
@@ -58,7 +65,8 @@ class Data : public ::testing::Test {
             if (handed_over_long_ago)
                 machine.cache().evict(bare.offset(x.cpu - x.before), memory.size());
             const uint64_t align = rng.chance(1, 4) ? uint64_t{1} << rng.below(12) : 0;
-            RC_PRE(bare.map({sizeof(dmaudit_request), x.device, x.size, align, 0, 0, 0, 0}, x.cpu, x.direction, x.m) == DMAUDIT_OK);
+            RC_PRE(bare.map({sizeof(dmaudit_request), x.device, x.size, align, 0, 0, 0, 0}, x.cpu, x.direction, x.m) ==
+                   DMAUDIT_OK);
             x.bounced = machine.translate(x.device, x.m.bus, 1) != std::optional(bare.offset(x.cpu));
             (x.bounced ? bounced : direct)++;
             Bytes expected = memory;
@@ -66,7 +74,8 @@ class Data : public ::testing::Test {
             // Whatever the property did: the client's bytes outside the mapping are what the client put there.
             const Bytes now = bare.cpu_read(x.cpu - x.before, memory.size());
             RC_ASSERT(std::equal(now.begin(), now.begin() + static_cast<ptrdiff_t>(x.before), expected.begin()));
-            RC_ASSERT(std::equal(now.end() - static_cast<ptrdiff_t>(x.after), now.end(), expected.end() - static_cast<ptrdiff_t>(x.after)));
+            RC_ASSERT(std::equal(now.end() - static_cast<ptrdiff_t>(x.after), now.end(),
+                                 expected.end() - static_cast<ptrdiff_t>(x.after)));
             bare.close();
         });
         EXPECT_GT(bounced, 0u);
@@ -113,14 +122,16 @@ TEST_F(Data, a_device_reads_what_was_handed_over_by_sync)
         const uint64_t line = bare.world().line;
         for (unsigned round = 0; round < 3; round++) {
             // Whole lines, so that one that conforms may do it on any machine.
-            const uint64_t from = rng.below(x.size) & ~(line - 1), n = std::min(x.size - from, (1 + rng.below(8)) * line);
+            const uint64_t from = rng.below(x.size) & ~(line - 1),
+                           n = std::min(x.size - from, (1 + rng.below(8)) * line);
             RC_ASSERT(bare.sync(x.m, from, n, x.direction, DMAUDIT_FOR_CPU) == DMAUDIT_OK);
             bare.disturb(rng);
             const Bytes data = random_bytes(rng, n);
             bare.cpu_write(x.cpu + from, data);
             std::copy(data.begin(), data.end(), buffer(x, memory) + from);
             bare.disturb(rng);
-            RC_ASSERT(bare.sync(x.m, from, n, rng.chance(1, 2) ? x.direction : uint32_t{DMAUDIT_TO_DEVICE}, DMAUDIT_FOR_DEVICE) == DMAUDIT_OK);
+            RC_ASSERT(bare.sync(x.m, from, n, rng.chance(1, 2) ? x.direction : uint32_t{DMAUDIT_TO_DEVICE},
+                                DMAUDIT_FOR_DEVICE) == DMAUDIT_OK);
             bare.disturb(rng);
             RC_ASSERT(bare.device_read(x.device, x.m.bus, x.size) == part(x, memory, 0, x.size));
         }
@@ -152,7 +163,8 @@ TEST_F(Data, the_cpu_reads_what_the_device_wrote_after_a_sync_of_just_that)
             device_writes_some(bare, rng, x, memory);
             bare.disturb(rng);
             const uint64_t from = rng.below(x.size), n = 1 + rng.below(x.size - from);
-            RC_ASSERT(bare.sync(x.m, from, n, rng.chance(1, 2) ? x.direction : uint32_t{DMAUDIT_FROM_DEVICE}, DMAUDIT_FOR_CPU) == DMAUDIT_OK);
+            RC_ASSERT(bare.sync(x.m, from, n, rng.chance(1, 2) ? x.direction : uint32_t{DMAUDIT_FROM_DEVICE},
+                                DMAUDIT_FOR_CPU) == DMAUDIT_OK);
             bare.disturb(rng);
             RC_ASSERT(bare.cpu_read(x.cpu + from, n) == part(x, memory, from, n));
             if (rng.chance(1, 2))
@@ -165,8 +177,8 @@ TEST_F(Data, the_cpu_reads_what_the_device_wrote_after_a_sync_of_just_that)
 
 // ---- I10 ----
 
-// The provider promises to bounce buffers that share a line with something a non-coherent device must not meet: then the CPU
-// may go on using the bytes beside a mapping.
+// The provider promises to bounce buffers that share a line with something a non-coherent device must not meet: then
+// the CPU may go on using the bytes beside a mapping.
 TEST_F(Data, bytes_beside_a_mapping_in_its_lines_stay_the_cpus)
 {
     ASSERT_NE(builtin_provider().promises & DMAUDIT_PROMISES_EDGE_BOUNCE, 0u);
@@ -228,11 +240,13 @@ TEST_F(Data, a_device_finds_no_byte_of_an_earlier_owner_under_a_mapping)
         bare.cpu_write(x.cpu, Bytes(most, Crowd::secret));
         for (unsigned i = 0; i < 3; i++) // secrets travel through the slots, by a coherent or another device
             for (uint32_t device = 0; device < bare.world().n_devices; device++)
-                if (dmaudit_mapping m; bare.map({sizeof(dmaudit_request), device, most, 0, 0, 0, 0, 0}, x.cpu, DMAUDIT_TO_DEVICE, m) == DMAUDIT_OK)
+                if (dmaudit_mapping m; bare.map({sizeof(dmaudit_request), device, most, 0, 0, 0, 0, 0}, x.cpu,
+                                                DMAUDIT_TO_DEVICE, m) == DMAUDIT_OK)
                     RC_ASSERT(bare.unmap(m, most) == DMAUDIT_OK);
         bare.cpu_write(x.cpu, Bytes(most, 0x11));
         std::fill_n(buffer(x, memory), most, uint8_t{0x11});
-        RC_PRE(bare.map({sizeof(dmaudit_request), x.device, x.size, 0, 0, 0, 0, 0}, x.cpu, x.direction, x.m) == DMAUDIT_OK);
+        RC_PRE(bare.map({sizeof(dmaudit_request), x.device, x.size, 0, 0, 0, 0, 0}, x.cpu, x.direction, x.m) ==
+               DMAUDIT_OK);
         const Bytes seen = bare.device_read(x.device, x.m.bus, std::min(most, x.size));
         RC_ASSERT(std::count(seen.begin(), seen.end(), Crowd::secret) == 0);
         bare.disturb(rng);
@@ -328,7 +342,8 @@ TEST(Access, a_device_is_denied_all_but_its_mapped_bytes_in_their_direction_and_
         RC_ASSERT(auditor.cpu_access(buffer, 0, size, true));
         const auto direction = static_cast<uint32_t>(rng.below(3));
         dmaudit_mapping m{};
-        RC_PRE(auditor.map_single({sizeof(dmaudit_request), 0, size, 0, 0, 0, 0, 0}, session.machine().client() + *at, direction, &m) == DMAUDIT_OK);
+        RC_PRE(auditor.map_single({sizeof(dmaudit_request), 0, size, 0, 0, 0, 0, 0}, session.machine().client() + *at,
+                                  direction, &m) == DMAUDIT_OK);
         const auto t = static_cast<Tag>(m.cookie[0]);
         const uint64_t off = rng.below(size), len = 1 + rng.below(size - off);
         RC_ASSERT(session.machine().reach(0, m.bus, size).has_value());
@@ -355,8 +370,10 @@ TEST(Access, a_device_faults_beyond_its_limit_and_outside_ram)
         Bare bare(machine, w);
         const auto device = static_cast<uint32_t>(rng.below(w.n_devices));
         const BankSpec& bank = w.banks[rng.below(w.n_banks)];
-        const uint64_t first = bank.phys + w.devices[device].offset, off = rng.below(bank.size), n = 1 + rng.below(bank.size - off);
-        RC_ASSERT(machine.reach(device, first + off, n).has_value() == (first + off + (n - 1) <= w.devices[device].limit));
+        const uint64_t first = bank.phys + w.devices[device].offset, off = rng.below(bank.size),
+                       n = 1 + rng.below(bank.size - off);
+        RC_ASSERT(machine.reach(device, first + off, n).has_value() ==
+                  (first + off + (n - 1) <= w.devices[device].limit));
         RC_ASSERT(!machine.reach(device, DMAUDIT_NO_ADDRESS, 1).has_value());
         RC_ASSERT(!machine.reach(device, first + off, bank.size - off + 1 + rng.below(1000)).has_value());
     });

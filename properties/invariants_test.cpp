@@ -12,7 +12,10 @@
 namespace dmaudit::properties {
 namespace {
 
-bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) { return a < b + b_size && b < a + a_size; }
+bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+    return a < b + b_size && b < a + a_size;
+}
 
 bool all_are(const uint8_t* p, uint64_t n, uint8_t value)
 {
@@ -109,14 +112,20 @@ TEST_F(Invariants, live_blocks_bounce_slots_and_client_memory_never_overlap)
 TEST_F(Invariants, device_addresses_end_within_the_limit_and_never_wrap)
 {
     const auto check = [](const Bare& bare, const dmaudit_request& r, uint64_t bus, uint64_t size) {
-        const uint64_t own = bare.world().devices[r.device].limit, limit = r.limit ? std::min(r.limit, own) : own, last = bus + (size - 1);
+        const uint64_t own = bare.world().devices[r.device].limit, limit = r.limit ? std::min(r.limit, own) : own,
+                       last = bus + (size - 1);
         RC_ASSERT(bus != DMAUDIT_NO_ADDRESS);
         RC_ASSERT(last >= bus);
         RC_ASSERT(last <= limit);
     };
     watch(
-        1000, [&](Bare& bare, Crowd&, const dmaudit_request& r, const Crowd::Block& b) { check(bare, r, b.block.bus, r.size); },
-        [&](Bare& bare, Crowd&, const dmaudit_request& r, const Crowd::Mapping& m) { check(bare, r, m.mapping.bus, r.size); });
+        1000,
+        [&](Bare& bare, Crowd&, const dmaudit_request& r, const Crowd::Block& b) {
+            check(bare, r, b.block.bus, r.size);
+        },
+        [&](Bare& bare, Crowd&, const dmaudit_request& r, const Crowd::Mapping& m) {
+            check(bare, r, m.mapping.bus, r.size);
+        });
 }
 
 TEST_F(Invariants, a_limit_is_inclusive_to_the_byte)
@@ -186,7 +195,8 @@ TEST_F(Invariants, blocks_are_as_large_as_asked_for_and_contiguous_for_cpu_and_d
             RC_ASSERT(b.block.size == r.size);
             RC_ASSERT(b.block.granted >= r.size);
             RC_ASSERT(bare.in_ram(b.block.cpu, b.block.granted));
-            RC_ASSERT(bare.machine().translate(r.device, b.block.bus, r.size) == std::optional(bare.offset(b.block.cpu)));
+            RC_ASSERT(bare.machine().translate(r.device, b.block.bus, r.size) ==
+                      std::optional(bare.offset(b.block.cpu)));
             RC_ASSERT(b.block.device == r.device);
         },
         [](Bare& bare, Crowd&, const dmaudit_request& r, const Crowd::Mapping& m) {
@@ -265,7 +275,9 @@ TEST_F(Invariants, free_accepts_exactly_the_live_block)
         }
         // Still its owner's: nobody else gets a byte of it.
         std::vector<dmaudit_block> others;
-        for (dmaudit_block o; bare.alloc({sizeof(dmaudit_request), b.device, bare.world().page, 0, 0, 0, 0, 0}, o) == DMAUDIT_OK; others.push_back(o))
+        for (dmaudit_block o;
+             bare.alloc({sizeof(dmaudit_request), b.device, bare.world().page, 0, 0, 0, 0, 0}, o) == DMAUDIT_OK;
+             others.push_back(o))
             RC_ASSERT(!overlap(bare.offset(o.cpu), o.granted, bare.offset(b.cpu), b.granted));
         RC_ASSERT(bare.free(b) == DMAUDIT_OK);
         RC_ASSERT(bare.free(b) != DMAUDIT_OK);
@@ -303,7 +315,8 @@ TEST_F(Invariants, unmap_and_sync_accept_exactly_the_live_mapping)
         wrong[7].cookie[0] += delta | 1;
         wrong[8].cookie[1] += delta | 1;
         const uint64_t n = m.size;
-        const Bytes before = bare.cpu_read(static_cast<uint8_t*>(m.cpu), n), seen = bare.device_read(m.device, m.bus, n);
+        const Bytes before = bare.cpu_read(static_cast<uint8_t*>(m.cpu), n),
+                    seen = bare.device_read(m.device, m.bus, n);
         for (const dmaudit_mapping& w : wrong) {
             RC_ASSERT(bare.unmap(w, 0) != DMAUDIT_OK);
             RC_ASSERT(bare.sync(w, 0, 1, m.direction, DMAUDIT_FOR_CPU) != DMAUDIT_OK);
@@ -327,7 +340,8 @@ TEST_F(Invariants, pool_release_accepts_exactly_a_live_block_of_that_order)
         crowd.declare_pools();
         for (unsigned i = 0; i < 16; i++)
             crowd.step();
-        const auto found = std::find_if(crowd.blocks().begin(), crowd.blocks().end(), [](const Crowd::Block& b) { return b.pooled; });
+        const auto found =
+            std::find_if(crowd.blocks().begin(), crowd.blocks().end(), [](const Crowd::Block& b) { return b.pooled; });
         RC_PRE(found != crowd.blocks().end());
         const dmaudit_block b = found->block;
         const uint64_t page = bare.world().page;
@@ -429,7 +443,8 @@ TEST_F(Invariants, windows_show_pages_of_their_block_and_nothing_else)
         crowd.declare_pools();
         for (unsigned i = 0; i < 12; i++)
             crowd.step();
-        const auto found = std::find_if(crowd.blocks().begin(), crowd.blocks().end(), [](const Crowd::Block& b) { return b.pooled; });
+        const auto found =
+            std::find_if(crowd.blocks().begin(), crowd.blocks().end(), [](const Crowd::Block& b) { return b.pooled; });
         RC_PRE(found != crowd.blocks().end());
         const dmaudit_block b = found->block;
         const uint64_t page = bare.world().page, count = (b.size - 1) / page + 1;

@@ -15,6 +15,7 @@ int main(int argc, char** argv)
     testing::InitGoogleTest(&argc, argv);
     const rc::detail::TestParams& params = rc::detail::configuration().testParams;
     std::cout << "[ properties ] RC_PARAMS=\"seed=" << params.seed << "\", each property's own number of tries times "
-              << dmaudit::properties::scale() << (dmaudit::properties::tries_given() ? ", overruled by max_success" : "") << std::endl;
+              << dmaudit::properties::scale()
+              << (dmaudit::properties::tries_given() ? ", overruled by max_success" : "") << std::endl;
     return RUN_ALL_TESTS();
 }

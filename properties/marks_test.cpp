@@ -1,5 +1,5 @@
-// A harness that stops exercising something says so: a fixed number of generated cases reaches every named situation, and most
-// of their steps are executed.
+// A harness that stops exercising something says so: a fixed number of generated cases reaches every named situation,
+// and most of their steps are executed.
 #include "properties/support.hpp"
 
 #include <cstdio>
@@ -30,19 +30,30 @@ class Marks : public ::testing::TestWithParam<Profile> {
     bool reachable(Mark m) const
     {
         switch (m) {
-        case Mark::bounced: case Mark::direct: case Mark::partial_sync: case Mark::overlapping_to_device: case Mark::skipped_sync:
-        case Mark::held_write: case Mark::split_line: return has(facet_streaming);
-        case Mark::pool_full: case Mark::fell_through: case Mark::window: return has(facet_pool);
+        case Mark::bounced:
+        case Mark::direct:
+        case Mark::partial_sync:
+        case Mark::overlapping_to_device:
+        case Mark::skipped_sync:
+        case Mark::held_write:
+        case Mark::split_line:
+            return has(facet_streaming);
+        case Mark::pool_full:
+        case Mark::fell_through:
+        case Mark::window:
+            return has(facet_pool);
         case Mark::refused: // no bytes, an impossible alignment: a client that conforms asks only for windows too wide
             return !conforming() || has(facet_pool);
-        default: return true;
+        default:
+            return true;
         }
     }
 
   private:
     Session session_;
 };
-INSTANTIATE_TEST_SUITE_P(Profiles, Marks, ::testing::ValuesIn(profiles().begin(), profiles().end()), [](const auto& p) { return std::string(p.param.name); });
+INSTANTIATE_TEST_SUITE_P(Profiles, Marks, ::testing::ValuesIn(profiles().begin(), profiles().end()),
+                         [](const auto& p) { return std::string(p.param.name); });
 
 TEST_P(Marks, every_named_situation_is_reached)
 {
@@ -51,7 +62,8 @@ TEST_P(Marks, every_named_situation_is_reached)
         if (reachable(mark)) {
             EXPECT_GT(tally().marks[mark], 0u) << mark_name(mark);
         }
-        std::printf("[ measured ] %s: %llu\n", std::string(mark_name(mark)).c_str(), static_cast<unsigned long long>(tally().marks[mark]));
+        std::printf("[ measured ] %s: %llu\n", std::string(mark_name(mark)).c_str(),
+                    static_cast<unsigned long long>(tally().marks[mark]));
     }
     if (has(facet_coherent | facet_pool)) { // the first few mappings need nothing that could fail
         EXPECT_GT(tally().faults, 0u) << "platform calls that were made to fail";
@@ -63,15 +75,19 @@ TEST_P(Marks, every_named_situation_is_reached)
 TEST_P(Marks, most_steps_are_executed)
 {
     const Tally& t = tally();
-    std::printf("[ measured ] %llu %% of %llu steps executed, %llu not made, %llu illegal, %llu impossible\n", static_cast<unsigned long long>(t.executed * 100 / t.steps),
-                static_cast<unsigned long long>(t.steps), static_cast<unsigned long long>(t.not_made), static_cast<unsigned long long>(t.illegal),
+    std::printf("[ measured ] %llu %% of %llu steps executed, %llu not made, %llu illegal, %llu impossible\n",
+                static_cast<unsigned long long>(t.executed * 100 / t.steps), static_cast<unsigned long long>(t.steps),
+                static_cast<unsigned long long>(t.not_made), static_cast<unsigned long long>(t.illegal),
                 static_cast<unsigned long long>(t.impossible));
     EXPECT_GE(t.executed * 100, t.steps * 70);
 }
 
 // In thousandths of the executed steps: one percent, but half of that for the adversary and for cases that end with the
 // first mistake, hardly ever before their tenth step.
-unsigned floor_of(const Profile& p, uint8_t op) { return p.mode == Mode::hostile || specs()[op].actor == Actor::machine ? 5 : 10; }
+unsigned floor_of(const Profile& p, uint8_t op)
+{
+    return p.mode == Mode::hostile || specs()[op].actor == Actor::machine ? 5 : 10;
+}
 
 TEST_P(Marks, each_op_has_its_share)
 {
@@ -82,7 +98,8 @@ TEST_P(Marks, each_op_has_its_share)
             EXPECT_EQ(t.by_op[op], 0u) << specs()[op].name << " is not of this profile";
             continue;
         }
-        std::printf("[ measured ] %s: %u.%u %%\n", std::string(specs()[op].name).c_str(), thousandths / 10, thousandths % 10);
+        std::printf("[ measured ] %s: %u.%u %%\n", std::string(specs()[op].name).c_str(), thousandths / 10,
+                    thousandths % 10);
         EXPECT_GE(thousandths, floor_of(GetParam(), op)) << specs()[op].name;
     }
 }

@@ -79,7 +79,8 @@ TEST(PoolModel, every_block_lies_where_first_fit_puts_it)
                 if (rng.chance(1, 2))
                     RC_ASSERT(bare.free(gone.block) == DMAUDIT_OK);
                 else
-                    RC_ASSERT(bare.release_from(0, static_cast<uint32_t>(std::countr_zero(gone.run)), gone.block.cpu, ours) == DMAUDIT_OK);
+                    RC_ASSERT(bare.release_from(0, static_cast<uint32_t>(std::countr_zero(gone.run)), gone.block.cpu,
+                                                ours) == DMAUDIT_OK);
                 model.free(gone.first, gone.run);
                 continue;
             }

@@ -79,7 +79,10 @@ Case generated(uint64_t seed, const Profile& profile, unsigned steps)
     return c;
 }
 
-Case generated(uint64_t seed, std::string_view profile, unsigned steps) { return generated(seed, *profile_named(profile), steps); }
+Case generated(uint64_t seed, std::string_view profile, unsigned steps)
+{
+    return generated(seed, *profile_named(profile), steps);
+}
 
 Case in_world(const Case& c, const World& world)
 {
@@ -129,8 +132,8 @@ void Checker::fail(const Case& c, const Result& r)
     const std::string path = save_finding(small.value);
     const std::string replay = fmt::format("dmaudit run --provider {} {}", provider_.name, path);
     RC_FAIL(fmt::format("{}\n{}\n(minimised from {} steps to {} in {} runs{})", print(small.value),
-                        report(small.value, run(small.value), provider_, session_, {false, replay}), c.count, small.value.count, small.tries,
-                        small.one_minimal ? "" : "; not proven to be minimal"));
+                        report(small.value, run(small.value), provider_, session_, {false, replay}), c.count,
+                        small.value.count, small.tries, small.one_minimal ? "" : "; not proven to be minimal"));
     std::abort(); // RC_FAIL throws
 }
 
@@ -140,9 +143,11 @@ std::string save_finding(const Case& c)
     uint64_t hash = 0xcbf29ce484222325; // FNV-1a: the name is the content's
     for (const char letter : text)
         hash = (hash ^ static_cast<uint8_t>(letter)) * 0x100000001b3;
-    std::error_code ignored; // if the folder cannot be made, opening the file fails and the text is in the report all the same
+    std::error_code
+        ignored; // if the folder cannot be made, opening the file fails and the text is in the report all the same
     std::filesystem::create_directories("findings", ignored);
-    const std::string path = fmt::format("findings/{}-{:016x}.dma", c.expect.rule == RuleId::none ? "case" : rule(c.expect.rule).name, hash);
+    const std::string path =
+        fmt::format("findings/{}-{:016x}.dma", c.expect.rule == RuleId::none ? "case" : rule(c.expect.rule).name, hash);
     std::ofstream(path) << text;
     return path;
 }

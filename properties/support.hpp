@@ -1,6 +1,6 @@
 // What the properties of this folder share: how often they are tried, and what becomes of a case that breaks a rule.
-// rapidcheck supplies seeds, counts and the report; our own generator makes the case from the seed, and our own minimiser
-// makes it small.
+// rapidcheck supplies seeds, counts and the report; our own generator makes the case from the seed, and our own
+// minimiser makes it small.
 #pragma once
 #include "harness/execute.hpp"
 #include "harness/generate.hpp"
@@ -18,14 +18,15 @@ bool tries_given(); // RC_PARAMS names max_success
 // How often a property runs whose own number is `standard`.
 int tries(int standard);
 
-// Runs `property` with random seeds, each of all 64 bits, and fails the GoogleTest test that calls it if one throws (RC_ASSERT
-// and its kin). A discarded seed (RC_PRE) is replaced by another.
+// Runs `property` with random seeds, each of all 64 bits, and fails the GoogleTest test that calls it if one throws
+// (RC_ASSERT and its kin). A discarded seed (RC_PRE) is replaced by another.
 void for_all_seeds(int standard, const std::function<void(uint64_t seed)>& property);
 
 Case generated(uint64_t seed, const Profile&, unsigned steps = 32);
 Case generated(uint64_t seed, std::string_view profile, unsigned steps = 32);
 
-// The same steps in another world: names, ranges and sizes are read again with the other world's pages, lines and spaces.
+// The same steps in another world: names, ranges and sizes are read again with the other world's pages, lines and
+// spaces.
 Case in_world(const Case&, const World&);
 
 // One session on one provider, used for case after case.

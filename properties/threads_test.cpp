@@ -26,7 +26,8 @@ class FlatPlatform {
         std::memset(memory_.get(), 0xa5, pages * page);
         bank_ = {base, pages * page, memory_.get()};
         arena_ = {base, arena_pages * page};
-        // Device 0 reaches everything, device 1 only the arena and the pool: what it maps is bounced. Device 2 has the pool.
+        // Device 0 reaches everything, device 1 only the arena and the pool: what it maps is bounced. Device 2 has the
+        // pool.
         const uint64_t all = base + pages * page - 1, low = base + (arena_pages + pool_pages) * page - 1;
         devices_[0] = {sizeof(dmaudit_device), 1, all, 0};
         devices_[1] = {sizeof(dmaudit_device), 1, low, 0};
@@ -103,7 +104,8 @@ class FlatPlatform {
 class Client {
   public:
     Client(FlatPlatform& platform, void* ctx, unsigned number, uint64_t first_page, uint64_t n_pages)
-        : platform_(platform), ctx_(ctx), rng_(1000 + number), number_(number), first_page_(first_page), n_pages_(n_pages)
+        : platform_(platform), ctx_(ctx), rng_(1000 + number), number_(number), first_page_(first_page),
+          n_pages_(n_pages)
     {
     }
 
@@ -186,7 +188,8 @@ class Client {
             int ours = 0;
             const uint64_t n = (o.block.size - 1) / FlatPlatform::page + 1;
             const uint32_t order = n == 1 ? 0 : n == 2 ? 1 : 2;
-            expect(provider().pool->release_from(ctx_, 2, order, o.block.cpu, &ours) == DMAUDIT_OK && ours == 1, "a legal release fails");
+            expect(provider().pool->release_from(ctx_, 2, order, o.block.cpu, &ours) == DMAUDIT_OK && ours == 1,
+                   "a legal release fails");
             return;
         }
         expect(provider().coherent->free(ctx_, &o.block) == DMAUDIT_OK, "a legal free fails");
@@ -232,12 +235,17 @@ class Client {
             std::memset(platform_.at(l.mapping.bus), l.pattern, l.mapping.size); // the device
             if (rng_.chance(1, 2)) {
                 const uint64_t n = 1 + rng_.below(l.mapping.size);
-                expect(provider().streaming->sync(ctx_, &l.mapping, 0, n, l.mapping.direction, DMAUDIT_FOR_CPU) == DMAUDIT_OK, "a legal sync fails");
-                expect(filled(static_cast<uint8_t*>(l.mapping.cpu), n, l.pattern), "the CPU does not see what the device wrote");
+                expect(provider().streaming->sync(ctx_, &l.mapping, 0, n, l.mapping.direction, DMAUDIT_FOR_CPU) ==
+                           DMAUDIT_OK,
+                       "a legal sync fails");
+                expect(filled(static_cast<uint8_t*>(l.mapping.cpu), n, l.pattern),
+                       "the CPU does not see what the device wrote");
             }
         }
-        expect(provider().streaming->unmap_single(ctx_, &l.mapping, l.mapping.size, 0) == DMAUDIT_OK, "a legal unmap fails");
-        expect(filled(static_cast<uint8_t*>(l.mapping.cpu), l.mapping.size, l.pattern), "a buffer holds another's bytes after unmap");
+        expect(provider().streaming->unmap_single(ctx_, &l.mapping, l.mapping.size, 0) == DMAUDIT_OK,
+               "a legal unmap fails");
+        expect(filled(static_cast<uint8_t*>(l.mapping.cpu), l.mapping.size, l.pattern),
+               "a buffer holds another's bytes after unmap");
     }
 
     FlatPlatform& platform_;
@@ -259,11 +267,14 @@ TEST(Threads, clients_never_meet_and_everything_comes_back)
     void* ctx = nullptr;
     ASSERT_EQ(p.open(&platform.raw, &ctx), DMAUDIT_OK);
     uint32_t exclusive = 1;
-    ASSERT_EQ(p.pool->declare(ctx, 2, platform.pool_phys(), platform.pool_phys(), FlatPlatform::pool_pages * FlatPlatform::page, &exclusive), DMAUDIT_OK);
+    ASSERT_EQ(p.pool->declare(ctx, 2, platform.pool_phys(), platform.pool_phys(),
+                              FlatPlatform::pool_pages * FlatPlatform::page, &exclusive),
+              DMAUDIT_OK);
 
     std::vector<Client> clients;
     for (unsigned i = 0; i < n_threads; i++)
-        clients.emplace_back(platform, ctx, i, i * (FlatPlatform::client_pages / n_threads), FlatPlatform::client_pages / n_threads);
+        clients.emplace_back(platform, ctx, i, i * (FlatPlatform::client_pages / n_threads),
+                             FlatPlatform::client_pages / n_threads);
     std::vector<std::thread> threads;
     for (Client& c : clients)
         threads.emplace_back([&c, steps] { c.work(steps); });

@@ -1,0 +1,135 @@
+// One case while it runs: what the passes of the executor share. execute.cpp tells the story; memory, accesses and
+// streaming calls are carried out in the files of these names.
+#pragma once
+#include "harness/execute.hpp"
+#include "harness/model.hpp"
+
+#include <algorithm>
+#include <bitset>
+
+namespace dmaudit {
+
+// Arguments are any integers; what does not fit stays out of range.
+inline uint32_t narrow(uint64_t v)
+{
+    return static_cast<uint32_t>(std::min<uint64_t>(v, UINT32_MAX));
+}
+inline uint32_t attrs_of(uint64_t word)
+{
+    return word ? DMAUDIT_ATTR_SKIP_CPU_SYNC : 0u;
+}
+
+// One case while it runs. Names lead to what the auditor handed out; what was never made has tag 0.
+class Run {
+  public:
+    Run(const Case& c, Session& s, const dmaudit_provider& p, Tally& t)
+        : case_(c), session_(s), machine_(s.machine()), auditor_(s.auditor()), provider_(p), tally_(t)
+    {
+        made_.fill({});
+    }
+
+    Skip step(const Step& s)
+    {
+        return Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
+    }
+    void give_everything_back();
+    bool failed() const { return session_.violation().has_value(); }
+
+  private:
+    // ---- names ----
+    bool made(uint64_t name) const { return made_[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)]; }
+    void make(uint64_t name) { made_[static_cast<size_t>(obj_index(name_kind(name)))].set(name_number(name)); }
+    Tag tag(uint64_t name) const
+    {
+        const unsigned n = name_number(name);
+        switch (name_kind(name)) {
+        case obj_buffer:
+            return buffers_[n];
+        case obj_mapping:
+            return static_cast<Tag>(mappings_[n].cookie[0]);
+        case obj_block:
+            return static_cast<Tag>(blocks_[n].cookie[0]);
+        case obj_pool:
+            return pools_[n];
+        default:
+            return windows_[n];
+        }
+    }
+    uint8_t* client(Range r) const { return machine_.client() + r.at; }
+
+    // ---- calls ----
+    template <class F> auto call(F f)
+    {
+        machine_.begin_call();
+        auto rc = f();
+        const unsigned fired = machine_.end_call();
+        tally_.evictions_inside += fired;
+        tally_.faults += machine_.fault_fired();
+        tally_.failures += rc > 0;
+        return rc;
+    }
+    uint32_t other_device(uint32_t device) const { return (device + 1) % std::max<uint32_t>(2, case_.world.n_devices); }
+    Skip done(bool ok) const { return ok ? Skip::executed : failed() ? Skip::illegal : Skip::executed; }
+    Skip done(int rc) const { return rc == Auditor::withheld ? Skip::illegal : Skip::executed; }
+    dmaudit_block lied_block(uint64_t name, uint64_t lie) const;
+    dmaudit_mapping lied_mapping(uint64_t name, uint64_t lie) const;
+
+    // ---- the data oracle ----
+    void expect_contents(Range r, bool bounced, bool handed_over);
+    void check_device_read(Range original, Range target, uint32_t device, bool bounced);
+    void new_block(uint64_t name, const dmaudit_block& b, bool zeroed);
+
+    Skip perform(const ops::Buffer&);
+    Skip perform(const ops::FreeBuffer&);
+    Skip perform(const ops::CpuRead&);
+    Skip perform(const ops::CpuWrite&);
+    Skip perform(const ops::DeviceRead&);
+    Skip perform(const ops::DeviceWrite&);
+    Skip perform(const ops::AllocCoherent&);
+    Skip perform(const ops::FreeCoherent&);
+    Skip perform(const ops::MapSingle&);
+    Skip perform(const ops::UnmapSingle&);
+    Skip perform(const ops::SyncForCpu& o)
+    {
+        return sync(o.mapping.v, o.off.v, o.len.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU);
+    }
+    Skip perform(const ops::SyncForDevice& o)
+    {
+        return sync(o.mapping.v, o.off.v, o.len.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE);
+    }
+    Skip perform(const ops::CacheMaintenance&);
+    Skip perform(const ops::DeclarePool&);
+    Skip perform(const ops::AllocFromPool&);
+    Skip perform(const ops::ReleaseFromPool&);
+    Skip perform(const ops::MmapFromPool&);
+    Skip perform(const ops::Munmap&);
+    Skip perform(const ops::ReleasePool&);
+    Skip perform(const ops::Evict& o)
+    {
+        return adversary(Machine::Act::evict, o.object.v, o.off.v, o.len.v, o.callback.v);
+    }
+    Skip perform(const ops::Prefetch& o)
+    {
+        return adversary(Machine::Act::prefetch, o.object.v, o.off.v, o.len.v, o.callback.v);
+    }
+    Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
+    Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
+    Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
+    bool loses_mapped_bytes(Range r, Range buffer) const;
+    Skip adversary(Machine::Act act, uint64_t object, uint64_t off, uint64_t len, uint64_t nth);
+
+    const Case& case_;
+    Session& session_;
+    Machine& machine_;
+    Auditor& auditor_;
+    const dmaudit_provider& provider_;
+    Tally& tally_;
+    std::array<std::bitset<max_names>, obj_kinds> made_;
+    // Entries are valid where made_ says so.
+    std::array<Tag, max_names> buffers_, pools_, windows_;
+    std::array<dmaudit_mapping, max_names> mappings_;
+    std::array<dmaudit_block, max_names> blocks_;
+    std::array<uint8_t, 4096> scratch_;
+    FirstRequests first_;
+};
+} // namespace dmaudit

@@ -1,0 +1,169 @@
+// Clients' buffers, the accesses of CPU and devices, and the data oracle: what everybody must see.
+#include "harness/run.hpp"
+#include "machine/bytes.hpp"
+
+#include <cstring>
+
+namespace dmaudit {
+
+// ---- the data oracle ----
+
+// After a legal call: what the CPU may read of `r` holds what it must.
+void Run::expect_contents(Range r, bool bounced, bool handed_over)
+{
+    const auto wrong = session_.first_wrong(r);
+    if (!wrong)
+        return;
+    const RuleId rule = !handed_over ? RuleId::corrupts_neighbour
+                        : bounced    ? RuleId::stale_bounce
+                                     : RuleId::missing_invalidate;
+    session_.fail(
+        {rule,
+         0,
+         {*wrong, 1},
+         0,
+         handed_over ? "the CPU does not see what was written last" : "a byte that nobody may have touched has changed",
+         *session_.contents().at(*wrong),
+         machine_.door()[*wrong],
+         true});
+}
+
+void Run::check_device_read(Range original, Range target, uint32_t device, bool bounced)
+{
+    for (uint64_t done = 0; done < original.len;) {
+        const uint64_t n = std::min<uint64_t>(original.len - done, scratch_.size());
+        machine_.device_read(device, target.at + done, n, scratch_.data());
+        const uint8_t* must = session_.contents().at(original.at + done);
+        if (!same_bytes(scratch_.data(), must, n) && auditor_.audits()) {
+            uint64_t i = 0;
+            while (scratch_[i] == must[i])
+                i++;
+            const bool written_back = machine_.door()[target.at + done + i] != must[i];
+            session_.fail({!written_back ? RuleId::missing_clean
+                           : bounced     ? RuleId::stale_bounce
+                                         : RuleId::corrupts_neighbour,
+                           0,
+                           {original.at + done + i, 1},
+                           0,
+                           "the device does not read what was handed over",
+                           must[i],
+                           scratch_[i],
+                           true});
+            return;
+        }
+        done += n;
+    }
+}
+
+void Run::new_block(uint64_t name, const dmaudit_block& b, bool zeroed)
+{
+    blocks_[name_number(name)] = b;
+    make(name);
+    if (zeroed && !failed())
+        session_.contents().set(auditor_.bytes_of(static_cast<Tag>(b.cookie[0])), 0);
+}
+
+// ---- buffers and accesses ----
+
+Skip Run::perform(const ops::Buffer& o)
+{
+    const auto at = o.size.v ? client_offset(case_.world, o.at.v, o.size.v) : std::nullopt;
+    if (!at || auditor_.map().first_in({*at, o.size.v}, transition(Event::buffer_alloc).rule))
+        return Skip::impossible; // no room there: nobody's mistake
+    const Tag t = auditor_.add_buffer({*at, o.size.v});
+    if (!t)
+        return Skip::executed; // a violation: too many
+    buffers_[name_number(o.out.v)] = t;
+    make(o.out.v);
+    return Skip::executed;
+}
+
+Skip Run::perform(const ops::FreeBuffer& o)
+{
+    if (!made(o.buffer.v))
+        return Skip::not_made;
+    const Tag t = tag(o.buffer.v);
+    if (auditor_.alive(t))
+        expect_contents(auditor_.bytes_of(t), false, false);
+    return failed() ? Skip::executed : done(auditor_.remove_buffer(t));
+}
+
+Skip Run::perform(const ops::CpuRead& o)
+{
+    if (!made(o.object.v))
+        return Skip::not_made;
+    const Tag t = tag(o.object.v);
+    if (!auditor_.cpu_access(t, o.off.v, o.len.v, false))
+        return Skip::illegal;
+    const Range r{auditor_.bytes_of(t).at + o.off.v, o.len.v};
+    if (name_kind(o.object.v) != obj_window) // read through the client's own alias: AddressSanitizer looks on
+        for (uint64_t i = 0; i < r.len; i += scratch_.size())
+            std::memcpy(scratch_.data(), client(r) + i, std::min<uint64_t>(r.len - i, scratch_.size()));
+    expect_contents(r, false, false);
+    return Skip::executed;
+}
+
+Skip Run::perform(const ops::CpuWrite& o)
+{
+    if (!made(o.object.v))
+        return Skip::not_made;
+    const Tag t = tag(o.object.v);
+    if (!auditor_.cpu_access(t, o.off.v, o.len.v, true))
+        return Skip::illegal;
+    const Range r{auditor_.bytes_of(t).at + o.off.v, o.len.v};
+    const bool window = name_kind(o.object.v) == obj_window; // user space: another mapping of the page
+    uint8_t* to = (window ? machine_.door() : machine_.client()) + r.at;
+    const uint8_t* device = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
+    session_.contents().fill(r, o.seed.v, machine_.door() + r.at, device + r.at, to);
+    machine_.cpu_wrote(r.at, r.len);
+    return Skip::executed;
+}
+
+Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed)
+{
+    if (!made(object))
+        return Skip::not_made;
+    const Tag t = tag(object);
+    const bool mapping = name_kind(object) == obj_mapping;
+    const uint32_t own = mapping ? mappings_[name_number(object)].device : blocks_[name_number(object)].device;
+    const uint32_t device = lie == lie_other_device ? other_device(own) : own;
+    if (auditor_.alive(t) && !(mapping ? auditor_.mappings()[t].reachable : auditor_.blocks()[t].reachable))
+        return Skip::impossible; // beyond what the device can drive, and the provider never promised otherwise
+    if (!auditor_.device_access(device, t, off, len, write))
+        return Skip::illegal;
+    if (len == 0)
+        return Skip::executed;
+    const bool bounced = mapping && auditor_.mappings()[t].bounced;
+    const Range original{auditor_.bytes_of(t).at + off, len};
+    const uint64_t bus = (mapping ? mappings_[name_number(object)].bus : blocks_[name_number(object)].bus) + off;
+    const auto at = machine_.reach(device, bus, len);
+    if (!at) {
+        session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus, true});
+        return Skip::executed;
+    }
+    if (!write) {
+        if (!mapping || !auditor_.mappings()[t].blind)
+            check_device_read(original, {*at, len}, device, bounced);
+        return Skip::executed;
+    }
+    const uint8_t* device_view = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
+    for (uint64_t done = 0; done < len;) {
+        const uint64_t n = std::min<uint64_t>(len - done, scratch_.size());
+        session_.contents().fill({original.at + done, n}, seed + done, machine_.door() + *at + done,
+                                 device_view + *at + done, scratch_.data());
+        machine_.device_write(device, *at + done, n, scratch_.data());
+        done += n;
+    }
+    return Skip::executed;
+}
+
+Skip Run::perform(const ops::DeviceRead& o)
+{
+    return device_access(o.object.v, o.off.v, o.len.v, o.lie.v, false, 0);
+}
+Skip Run::perform(const ops::DeviceWrite& o)
+{
+    return device_access(o.object.v, o.off.v, o.len.v, o.lie.v, true, o.seed.v);
+}
+
+} // namespace dmaudit
