@@ -10,7 +10,9 @@ cmake --build --preset release -j "$(nproc)"
 dmaudit=build/release/bin/dmaudit
 "$dmaudit" fuzz --seconds "${DMAUDIT_SECONDS:-60}"
 if [[ -e build/release/providers/linux/dmaudit_linux_plugin.so ]]; then
-    "$dmaudit" fuzz --provider linux --profile pool --seconds "${DMAUDIT_LINUX_SECONDS:-20}"
+    # What it finds there is known: exit code 1 is expected.
+    "$dmaudit" fuzz --provider linux --profile pool --seconds "${DMAUDIT_LINUX_SECONDS:-20}" || [[ $? -eq 1 ]]
+    echo "run: docs/findings.md explains what was found in the kernel's code"
 else
     echo "run: no provider 'linux' in this build"
 fi

@@ -117,7 +117,7 @@ int fuzz(const Options& o)
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
     summary(campaign, *profile, since(start));
-    fmt::print("\n{} findings{}\n", saved, saved ? fmt::format(", saved in {}", o.findings) : "");
+    fmt::print("\n{} finding{}{}\n", saved, saved == 1 ? "" : "s", saved ? fmt::format(", saved in {}", o.findings) : "");
     return code ? code : saved ? exit_violation : exit_ok;
 }
 
