@@ -125,7 +125,8 @@ class Auditor {
         virtual ~Trace() = default;
         virtual void applied(Event, Range) = 0;
     }* trace = nullptr;
-    // One counter for each (event, state class before) that was judged; features for a fuzzer. May be null.
+    // One counter for each (event, state class before, of the first and the last byte) that was judged; features for a
+    // fuzzer. May be null.
     uint8_t* cells = nullptr;
     static constexpr size_t cell_count = event_count * 32;
 
