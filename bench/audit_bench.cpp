@@ -18,10 +18,6 @@ using Clock = std::chrono::steady_clock;
 // The cases of a profile, reduced to steps that are executed, so that both runs do the same.
 std::vector<Case> legal_cases(const Profile& profile, unsigned n, Session& session)
 {
-    struct Executed final : StepTrace {
-        void step(unsigned) override {}
-        void applied(Event, Range) override {}
-    };
     std::vector<Case> out;
     for (uint64_t seed = 1; out.size() < n; seed++) {
         Case c, kept;
