@@ -16,6 +16,11 @@ if(DMAUDIT_SANITIZE)
   add_link_options(-fsanitize=${sanitizers})
 endif()
 
+# Code that sanitizers do not instrument keeps the mirror in AddressSanitizer all the same.
+if("${DMAUDIT_SANITIZE};${CMAKE_CXX_FLAGS}" MATCHES "address")
+  set(mirrors_asan ON)
+endif()
+
 # dmaudit_library(NAME [UNDER_TEST] SOURCES a.cpp ... [LINK lib ...])
 # UNDER_TEST: code that fuzzing is about. Only that is instrumented for coverage: in the harness it would cost more than
 # half of the executions per second and teach the fuzzer nothing about the allocator.
@@ -26,10 +31,14 @@ function(dmaudit_library name)
   if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
     if(A_UNDER_TEST)
       if(DMAUDIT_COVERAGE)
-        target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+        # Values in comparisons guide only mutation of bytes, of which there is little, and cost a tenth of the time.
+        target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp,indirect-calls)
       endif()
     else()
       target_compile_options(${name} PRIVATE -fno-sanitize=fuzzer-no-link)
+      if(NOT DMAUDIT_SANITIZE_HARNESS)
+        target_compile_options(${name} PRIVATE -fno-sanitize=all -O2 $<$<BOOL:${mirrors_asan}>:-DDMAUDIT_ASAN>)
+      endif()
     endif()
   endif()
 endfunction()

@@ -99,9 +99,8 @@ std::set<unsigned> features(const Ran& r)
 {
     std::set<unsigned> all;
     for (unsigned i = 0; i < r.cells.size(); i++)
-        for (unsigned bit = 0; bit < 8; bit++)
-            if (r.cells[i] >> bit & 1)
-                all.insert(i * 8 + bit);
+        if (r.cells[i])
+            all.insert(i);
     for (unsigned op = 0; op < op_count; op++)
         if (r.tally.by_op[op])
             all.insert(100000 + op);

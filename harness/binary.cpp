@@ -51,7 +51,7 @@ class Decoder {
     // Returns the bytes of literals behind the cell.
     size_t step(const Cell& c, Step& s) const
     {
-        s = Step{};
+        s.arg.fill(0);
         s.op = static_cast<uint8_t>(c.bytes[0] % op_count);
         Names names{};
         // An op without its object becomes the op that makes one; that may lack something in turn.

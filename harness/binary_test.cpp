@@ -242,17 +242,17 @@ TEST(Binary, the_meaning_of_codes_does_not_change)
     for (uint8_t& byte : bytes)
         byte = static_cast<uint8_t>(rng.next() >> 8);
     EXPECT_EQ(print(decoded(bytes)), R"(# dmaudit case 1
-world page=4096 line=64 banks=252K@0xfffffffffff82000 coherent=yes limit=0xffffffffffffffff offset=0x0 mode=conforming
+world page=4096 line=64 banks=28K@0xffffffffffff2000 coherent=yes limit=0xffffffffffffffff offset=0x0 mode=conforming
 device coherent=yes limit=0xffffffffffffffff offset=0x0
 k0 = alloc_coherent dev=1 size=52 zero=yes
 w0 = mmap_from_pool k0 pgoff=1
 cpu_read w0 off=2983 len=9
 munmap w0
-b0 = buffer size=4053 at=10368
+b0 = buffer size=4053 at=2176
 cpu_read k0 off=33 len=14
 m0 = map_single b0 len=4053 dir=from_device
 sync_single_for_cpu k0 len=52
-p0 = declare_pool dev=1 size=22336 at=8192
+p0 = declare_pool dev=1 size=1856
 k1 = alloc_coherent dev=1 size=7196 align=4096
 release_pool p0
 device_read k1 len=7196

@@ -32,26 +32,27 @@ uint64_t line_of(unsigned n)
     return n < 10 ? 64 : rest[n - 10];
 }
 
-// At most 256 KiB of RAM (1 MiB with pages of 64 KiB): comparing more costs more than the case.
+// At most 256 KiB of RAM (1 MiB with pages of 64 KiB), mostly half of that: comparing it afterwards costs as much as
+// running the case.
 void sizes_of(unsigned n, World& w)
 {
-    const uint64_t most = w.page == 4096 ? 64 : 16;
-    const uint64_t table[16][2] = {{most, 0},
-                                   {most / 2, 0},
-                                   {most / 4, 0},
+    const uint64_t most = w.page == 4096 ? 64 : 16, half = most / 2, quarter = most / 4;
+    const uint64_t table[16][2] = {{most, 0}, // the default world
+                                   {quarter, 0},
                                    {8, 0},
                                    {4, 0},
                                    {5, 0},
-                                   {most - 1, 0},
+                                   {half - 1, 0},
                                    {7, 0},
-                                   {most / 2, most / 2},
-                                   {4, most - 4},
-                                   {most - 4, 4},
-                                   {most / 4, most / 4},
+                                   {quarter, 0},
+                                   {quarter, quarter},
+                                   {4, half - 4},
+                                   {half - 4, 4},
+                                   {quarter, 4},
                                    {5, 7},
-                                   {most, 0},
-                                   {most / 2, 0},
-                                   {most / 2, most / 2}};
+                                   {half, 0},
+                                   {half, 0},
+                                   {quarter, half}};
     w.n_banks = table[n][1] ? 2 : 1;
     for (unsigned b = 0; b < w.n_banks; b++)
         w.banks[b].size = table[n][b] * w.page;

@@ -1,5 +1,7 @@
 #include "harness/contents.hpp"
 
+#include "machine/bytes.hpp"
+
 #include <cstring>
 
 namespace dmaudit {
@@ -38,7 +40,7 @@ void Contents::fill(Range r, uint64_t seed, const uint8_t* cpu_view, const uint8
             v = static_cast<uint8_t>((v + 2) & 0x7f) | 1;
         to[i] = v;
     }
-    std::memcpy(bytes_.get() + r.at, to, r.len);
+    copy_bytes(bytes_.get() + r.at, to, r.len);
 }
 
 void Contents::set(Range r, uint8_t value)

@@ -2,7 +2,6 @@
 
 #include "machine/bytes.hpp"
 
-#include <cstring>
 
 namespace dmaudit {
 
@@ -112,16 +111,23 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
 {
     const uint8_t* ram = machine_.door();
     if (!auditor_.audits()) { // nobody knows what is defined: the same work, without a verdict
-        [[maybe_unused]] volatile int unused = 0;
+        [[maybe_unused]] volatile bool unused = false;
         const uint8_t* volatile same = ram + r.at;
-        unused = std::memcmp(ram + r.at, same, r.len);
+        unused = same_bytes(ram + r.at, same, r.len);
         return {};
     }
+    static const auto known = [] { // defined, and the CPU may read it
+        std::array<bool, 256> set{};
+        for (unsigned i = 0; i < 256; i++) {
+            const auto state = static_cast<uint8_t>(i);
+            set[i] = is_initialised(state) && owner_of(state) != Owner::guard &&
+                     transition(Event::cpu_read).rule[i] == 0;
+        }
+        return set;
+    }();
     std::optional<uint64_t> wrong;
     auditor_.map().for_each_run(r, [&](Range run, uint8_t s) {
-        if (wrong || !is_initialised(s) || owner_of(s) == Owner::guard || transition(Event::cpu_read).rule[s])
-            return;
-        if (same_bytes(ram + run.at, contents_.at(run.at), run.len))
+        if (wrong || !known[s] || same_bytes(ram + run.at, contents_.at(run.at), run.len))
             return;
         uint64_t at = run.at;
         while (ram[at] == *contents_.at(at))

@@ -1,5 +1,5 @@
-// Comparing simulated memory. Not memcmp: in a fuzzing build that goes through the hooks of the sanitizer and of the fuzzer,
-// which costs more than the comparison and feeds the fuzzer what it cannot use.
+// Comparing and copying simulated memory. Not memcmp and memcpy: in a fuzzing build those go through the hooks of the
+// sanitizer and of the fuzzer, which costs more than the work and feeds the fuzzer what it cannot use.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -34,6 +34,27 @@ inline bool same_bytes(const uint8_t* a, const uint8_t* b, uint64_t n)
         if (a[i] != b[i])
             return false;
     return true;
+}
+
+// Whole pages of 4 KiB, whichever vectors the processor has: a reset compares all of RAM.
+bool same_page(const uint8_t* a, const uint8_t* b);
+
+// The ranges do not overlap.
+__attribute__((no_sanitize("address")))
+inline void copy_bytes(uint8_t* to, const uint8_t* from, uint64_t n)
+{
+    using Vector = uint64_t __attribute__((vector_size(16)));
+    uint64_t i = 0;
+    for (; i + sizeof(Vector) <= n; i += sizeof(Vector)) {
+        Vector v;
+        __builtin_memcpy(&v, from + i, sizeof v);
+        __builtin_memcpy(to + i, &v, sizeof v);
+        __asm__("" : : : "memory"); // else the compiler makes a call of memcpy of the loop
+    }
+    for (; i < n; i++) {
+        to[i] = from[i];
+        __asm__("" : : : "memory");
+    }
 }
 
 } // namespace dmaudit

@@ -33,7 +33,7 @@ void Cache::configure(uint64_t bytes, uint64_t page, uint64_t line, bool simulat
         touched_.assign(Ram::capacity >> block_shift, 0);
     }
     for (; filled_ < bytes; filled_ += block)
-        std::memcpy(d_.get() + filled_, Ram::initial_page(), block);
+        copy_bytes(d_.get() + filled_, Ram::initial_page(), block);
 }
 
 void Cache::reset()
@@ -42,7 +42,7 @@ void Cache::reset()
         for (uint64_t at = 0; at < bytes_; at += block)
             if (uint8_t& t = touched_[at >> block_shift]) {
                 t = 0;
-                std::memcpy(d_.get() + at, Ram::initial_page(), block);
+                copy_bytes(d_.get() + at, Ram::initial_page(), block);
                 std::memset(saved_.data() + (at >> line_shift_), 0, block >> line_shift_);
                 std::memset(forced_.data() + (at >> line_shift_), 0, block >> line_shift_);
             }
@@ -88,13 +88,13 @@ bool Cache::byte_stale(uint64_t at) const
 void Cache::writeback(uint64_t l)
 {
     touch_device(l, line_);
-    std::memcpy(d_.get() + l, c_ + l, line_);
+    copy_bytes(d_.get() + l, c_ + l, line_);
     saved_[l >> line_shift_] = forced_[l >> line_shift_] = 0;
 }
 
 void Cache::drop(uint64_t l)
 {
-    std::memcpy(c_ + l, d_.get() + l, line_);
+    copy_bytes(c_ + l, d_.get() + l, line_);
     saved_[l >> line_shift_] = forced_[l >> line_shift_] = 0;
 }
 
@@ -116,17 +116,18 @@ void Cache::invalidate(uint64_t at, uint64_t len)
     if (!simulated_)
         return;
     each_line(at, len, [this, at, len](uint64_t l) {
-        if (observer_ && line_dirty(l))
+        const bool dirty = line_dirty(l);
+        if (observer_ && dirty)
             observer_->drops_dirty(l, at, len);
-        drop(l);
+        if (dirty || saved_[l >> line_shift_]) // else there is nothing to drop
+            drop(l);
     });
 }
 
 void Cache::evict(uint64_t at, uint64_t len)
 {
     clean(at, len);
-    if (simulated_)
-        each_line(at, len, [this](uint64_t l) { drop(l); });
+    prefetch(at, len); // no line is dirty now
 }
 
 void Cache::prefetch(uint64_t at, uint64_t len)
@@ -134,7 +135,7 @@ void Cache::prefetch(uint64_t at, uint64_t len)
     if (!simulated_)
         return;
     each_line(at, len, [this](uint64_t l) {
-        if (!line_dirty(l))
+        if (saved_[l >> line_shift_] && !line_dirty(l))
             drop(l);
     });
 }
@@ -148,9 +149,9 @@ void Cache::set_uncached(uint64_t at, uint64_t len, bool on)
         if (simulated_) {
             touch_device(from, bytes);
             if (on)
-                std::memcpy(c_ + from, d_.get() + from, bytes); // whatever the cache held is gone
+                copy_bytes(c_ + from, d_.get() + from, bytes); // whatever the cache held is gone
             else
-                std::memcpy(d_.get() + from, c_ + from, bytes);
+                copy_bytes(d_.get() + from, c_ + from, bytes);
             std::memset(saved_.data() + (from >> line_shift_), 0, bytes >> line_shift_);
             std::memset(forced_.data() + (from >> line_shift_), 0, bytes >> line_shift_);
         }
@@ -198,13 +199,13 @@ std::optional<uint64_t> Cache::first_dirty(uint64_t at, uint64_t len) const
 void Cache::read(uint64_t at, uint64_t len, uint8_t* out) const
 {
     if (!any_uncached_) {
-        std::memcpy(out, d_.get() + at, len);
+        copy_bytes(out, d_.get() + at, len);
         return;
     }
     for (uint64_t i = 0; i < len;) { // page by page: an uncached page has one value only
         const uint64_t page_end = (((at + i) >> page_shift_) + 1) << page_shift_,
                        n = std::min(len - i, page_end - (at + i));
-        std::memcpy(out + i, (uncached(at + i) ? c_ : d_.get()) + at + i, n);
+        copy_bytes(out + i, (uncached(at + i) ? c_ : d_.get()) + at + i, n);
         i += n;
     }
 }
@@ -217,28 +218,28 @@ void Cache::write(uint64_t at, uint64_t len, const uint8_t* in)
     for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_) {
         const uint64_t from = std::max(l, at), n = std::min(l + line_, at + len) - from;
         if (any_uncached_ && uncached(l)) {
-            std::memcpy(c_ + from, in + (from - at), n);
+            copy_bytes(c_ + from, in + (from - at), n);
             continue;
         }
         if (uint8_t& saved = saved_[l >> line_shift_]; !saved) {
-            std::memcpy(s_.get() + l, d_.get() + l, line_);
+            copy_bytes(s_.get() + l, d_.get() + l, line_);
             saved = 1;
         }
-        std::memcpy(d_.get() + from, in + (from - at), n);
+        copy_bytes(d_.get() + from, in + (from - at), n);
     }
 }
 
 void Cache::coherent_write(uint64_t at, uint64_t len, const uint8_t* in)
 {
-    std::memcpy(c_ + at, in, len);
+    copy_bytes(c_ + at, in, len);
     if (!simulated_ || len == 0)
         return;
     touch_device(at, len);
-    std::memcpy(d_.get() + at, in, len);
+    copy_bytes(d_.get() + at, in, len);
     for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_)
         if (saved_[l >> line_shift_]) {
             const uint64_t from = std::max(l, at), n = std::min(l + line_, at + len) - from;
-            std::memcpy(s_.get() + from, in + (from - at), n);
+            copy_bytes(s_.get() + from, in + (from - at), n);
         }
 }
 

@@ -125,7 +125,7 @@ void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
         simulated |= !d.coherent;
     }
     for (; filled_ < ram_size_; filled_ += 4096)
-        std::memcpy(ram_.door() + filled_, Ram::initial_page(), 4096);
+        copy_bytes(ram_.door() + filled_, Ram::initial_page(), 4096);
     cache_.configure(ram_size_, spec.page, spec.line, simulated);
     n_armed_ = fired_ = locks_held_ = 0;
     calls_ = fallible_ = fault_nth_ = 0;
@@ -138,8 +138,8 @@ void Machine::reset()
     cache_.reset();
     // A provider writes through raw pointers: only a comparison finds what it wrote.
     for (uint64_t at = 0; at < ram_size_; at += 4096)
-        if (!same_bytes(ram_.door() + at, Ram::initial_page(), 4096))
-            std::memcpy(ram_.door() + at, Ram::initial_page(), 4096);
+        if (!same_page(ram_.door() + at, Ram::initial_page()))
+            copy_bytes(ram_.door() + at, Ram::initial_page(), 4096);
     while (metas_) {
         Meta* next = metas_->next;
         std::free(metas_);
@@ -183,7 +183,7 @@ std::optional<uint64_t> Machine::reach(unsigned device, uint64_t bus, uint64_t l
 void Machine::device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const
 {
     if (!cache_.simulated() || coherent(device))
-        std::memcpy(out, ram_.door() + at, len);
+        copy_bytes(out, ram_.door() + at, len);
     else
         cache_.read(at, len, out);
 }

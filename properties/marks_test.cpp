@@ -82,12 +82,7 @@ TEST_P(Marks, most_steps_are_executed)
     EXPECT_GE(t.executed * 100, t.steps * 70);
 }
 
-// In thousandths of the executed steps: one percent, but half of that for the adversary and for cases that end with the
-// first mistake, hardly ever before their tenth step.
-unsigned floor_of(const Profile& p, uint8_t op)
-{
-    return p.mode == Mode::hostile || specs()[op].actor == Actor::machine ? 5 : 10;
-}
+constexpr unsigned floor_of_an_op = 5; // in thousandths of the executed steps
 
 TEST_P(Marks, each_op_has_its_share)
 {
@@ -100,7 +95,7 @@ TEST_P(Marks, each_op_has_its_share)
         }
         std::printf("[ measured ] %s: %u.%u %%\n", std::string(specs()[op].name).c_str(), thousandths / 10,
                     thousandths % 10);
-        EXPECT_GE(thousandths, floor_of(GetParam(), op)) << specs()[op].name;
+        EXPECT_GE(thousandths, floor_of_an_op) << specs()[op].name;
     }
 }
 

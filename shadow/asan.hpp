@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#ifndef DMAUDIT_ASAN
 #if defined(__SANITIZE_ADDRESS__)
 #define DMAUDIT_ASAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define DMAUDIT_ASAN 1
+#endif
 #endif
 #endif
 

@@ -2,6 +2,8 @@
 
 #include "shadow/asan.hpp"
 
+#include <algorithm>
+
 namespace dmaudit {
 
 std::string_view mark_name(Mark m)
@@ -40,13 +42,34 @@ void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudi
     }
     for (const Range& arena : arenas)
         map_.apply(transition(Event::pool_declare), arena);
-    if (audits_)
-        cpu_may_not_touch(client(0), around.ram);
+    if (!audits_)
+        lift_mirror();
+    else if (mirrored_view_ != around.client_view || mirrored_ < around.ram) {
+        lift_mirror();
+        mirrored_view_ = around.client_view;
+        mirrored_ = around.ram;
+        cpu_may_not_touch(mirrored_view_, mirrored_);
+    }
+}
+
+Auditor::~Auditor()
+{
+    lift_mirror();
+}
+
+// Between sessions the whole view stays poisoned; what a session allows is taken back at its end.
+void Auditor::lift_mirror()
+{
+    if (mirrored_view_)
+        cpu_may_touch(mirrored_view_, mirrored_);
+    mirrored_view_ = nullptr;
 }
 
 void Auditor::end()
 {
-    cpu_may_touch(client(0), around_.ram);
+    if (!allowed_.empty())
+        cpu_may_not_touch(client(allowed_.at), allowed_.len);
+    allowed_ = {};
     map_.reset(code_of(N));
     identity_.reset();
     buffers_.clear();
@@ -84,10 +107,8 @@ bool Auditor::judge(Event e, Range r, Tag object)
         return true;
     if (cells && !r.empty())
         for (const uint8_t state :
-             {map_.at(r.at), map_.at(r.end() - 1)}) { // both ends: enough to tell situations apart
-            const size_t i = static_cast<size_t>(e) * 32 + (state & 31);
-            cells[i] = static_cast<uint8_t>(cells[i] | 1u << (state >> 5));
-        }
+             {map_.at(r.at), map_.at(r.end() - 1)}) // both ends: enough to tell situations apart
+            cells[static_cast<size_t>(e) * (2 * state_count + 1) + state_number(state)] = 1;
     const auto hit = map_.check(transition(e), r);
     if (!hit)
         return true;
@@ -115,9 +136,11 @@ void Auditor::mirror([[maybe_unused]] Range r, [[maybe_unused]] bool allowed)
 #ifdef DMAUDIT_ASAN
     if (r.empty() || !audits_)
         return;
-    if (allowed)
+    if (allowed) {
         cpu_may_touch(client(r.at), r.len);
-    else
+        const uint64_t from = allowed_.empty() ? r.at : std::min(allowed_.at, r.at);
+        allowed_ = {from, std::max(allowed_.end(), r.end()) - from};
+    } else
         cpu_may_not_touch(client(r.at), r.len);
 #endif
 }
@@ -245,14 +268,16 @@ void Auditor::writeback_over_stale(uint64_t line_at)
 
 void Auditor::drops_dirty(uint64_t line_at)
 {
-    for (uint64_t at = line_at; at < line_at + around_.line; at++) {
-        const uint8_t s = map_.at(at);
-        if (owner_of(s) == Owner::cpu && is_initialised(s) && !current_.contains(at) && evidence_->byte_dirty(at)) {
-            fail(RuleId::corrupts_neighbour, {at, 1}, identity_.at(at),
-                 "bytes that the CPU wrote, outside the call's range, were dropped from the cache");
+    map_.for_each_run({line_at, around_.line}, [&](Range run, uint8_t s) {
+        if (owner_of(s) != Owner::cpu || !is_initialised(s) || current_.contains(run))
             return;
-        }
-    }
+        for (uint64_t at = run.at; at < run.end(); at++)
+            if (!current_.contains(at) && evidence_->byte_dirty(at)) {
+                fail(RuleId::corrupts_neighbour, {at, 1}, identity_.at(at),
+                     "bytes that the CPU wrote, outside the call's range, were dropped from the cache");
+                return;
+            }
+    });
 }
 
 bool Auditor::may_uncache(Range r) const

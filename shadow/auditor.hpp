@@ -66,10 +66,13 @@ class Auditor {
     static constexpr int withheld = -1; // the call was illegal and not made
 
     Auditor();
+    ~Auditor(); // before the memory of the client view goes; the ASan mirror is lifted
+    Auditor(const Auditor&) = delete;
+    Auditor& operator=(const Auditor&) = delete;
 
     // Begin a session on an open provider. `arenas`: offsets of the RAM that is the provider's.
     void begin(const Surroundings&, Evidence&, const dmaudit_provider&, void* ctx, std::span<const Range> arenas);
-    // Forget everything; the ASan mirror is lifted.
+    // Forget everything; in the ASan mirror nothing is allowed until the next session.
     void end();
 
     const std::optional<Violation>& violation() const { return violation_; }
@@ -125,10 +128,10 @@ class Auditor {
         virtual ~Trace() = default;
         virtual void applied(Event, Range) = 0;
     }* trace = nullptr;
-    // One counter for each (event, state class before, of the first and the last byte) that was judged; features for a
-    // fuzzer. May be null.
+    // 1 for each (event, state before, of the first and the last byte) that was judged; features for a fuzzer. May be
+    // null.
     uint8_t* cells = nullptr;
-    static constexpr size_t cell_count = event_count * 32;
+    static constexpr size_t cell_count = event_count * (2 * state_count + 1);
 
   private:
     uint8_t* door(uint64_t at) const { return around_.provider_view + at; }
@@ -141,6 +144,7 @@ class Auditor {
     void apply(Event, Range);
     void own(Range, uint32_t tag);
     void mirror(Range, bool allowed);
+    void lift_mirror();
     void mirror_by_state(Range);
 
     // registry checks; false: a violation was set
@@ -161,7 +165,7 @@ class Auditor {
     // several mappings over one byte
     bool shared_with_others(Tag mapping, Range) const;
     bool hold(Tag mapping, Range, bool with_cpu);
-    bool remember_holders(Tag newcomer, Range);
+    bool remember_holders(Tag newcomer, Range, bool skip);
     void recompute(Range);
 
     // results
@@ -181,6 +185,9 @@ class Auditor {
     Slots<PoolRecord, Kind::pool> pools_;
     Slots<WindowRecord, Kind::window> windows_;
     std::optional<Violation> violation_;
+    uint8_t* mirrored_view_ = nullptr; // poisoned in ASan's shadow, but for some of `allowed_`
+    uint64_t mirrored_ = 0;
+    Range allowed_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
     bool forward_illegal_ = false, audits_ = true;
 };

@@ -90,8 +90,15 @@ bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64
     const Range r{whole.at + offset, length};
     if (!judge(e, r, object))
         return false;
-    if (!write && m.held.touches(r))
-        return fail(RuleId::device_access_denied, r, object, "this mapping has handed the bytes to the CPU"), false;
+    if (!write && m.held.touches(r)) {
+        uint64_t at = r.at;
+        while (!m.held.touches({at, 1}))
+            at++;
+        const bool wrote = cache_of(map_.at(at)) == CacheState::cpu_wrote;
+        return fail(wrote ? RuleId::dirty_device_read : RuleId::device_access_denied, {at, r.end() - at}, object,
+                    "this mapping has handed the bytes to the CPU"),
+               false;
+    }
     apply(e, r);
     return true;
 }

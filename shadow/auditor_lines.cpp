@@ -187,18 +187,21 @@ bool Auditor::shared_with_others(Tag mapping, Range r) const
     return false;
 }
 
-// `newcomer` is about to share bytes: whoever had handed them to the CPU remembers it.
-bool Auditor::remember_holders(Tag newcomer, Range r)
+// `newcomer` is about to share bytes: whoever had handed them to the CPU remembers it. Without cache work (`skip`) what
+// the CPU wrote stays with it, under the newcomer as well.
+bool Auditor::remember_holders(Tag newcomer, Range r, bool skip)
 {
     if (!audits_)
         return true;
     for (uint32_t i = 0; i < mappings_.live_count(); i++) {
         const Tag t = mappings_.live(i);
-        if (t == newcomer || !mappings_[t].original.overlaps(r))
+        if (t == newcomer ? !skip : !mappings_[t].original.overlaps(r))
             continue;
         bool room = true;
         map_.for_each_run(mappings_[t].original.intersect(r), [&](Range run, uint8_t s) {
-            if (owner_of(s) == Owner::cpu && direction_of(s) == Direction::to)
+            const bool wrote = cache_of(s) == CacheState::cpu_wrote;
+            if (t == newcomer ? wrote && (several.in[s] || direction_of(s) == Direction::to)
+                              : owner_of(s) == Owner::cpu && direction_of(s) == Direction::to)
                 room &= mappings_[t].held.add(run);
         });
         if (!room)

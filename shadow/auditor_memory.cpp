@@ -1,4 +1,5 @@
 // Buffers of clients, coherent blocks and pools.
+#include "machine/bytes.hpp"
 #include "shadow/auditor.hpp"
 
 #include <algorithm>
@@ -21,7 +22,7 @@ void scribble_over(uint8_t* ram, Range r)
 {
     for (uint64_t at = r.at; at < r.end();) {
         const uint64_t n = std::min(r.end() - at, 4096 - at % 4096);
-        std::memcpy(ram + at, scribble.data() + at % 4096, n);
+        copy_bytes(ram + at, scribble.data() + at % 4096, n);
         at += n;
     }
 }
@@ -46,7 +47,7 @@ bool power_of_two(uint64_t v)
 
 std::optional<uint64_t> first_non_zero(const uint8_t* p, uint64_t n)
 {
-    if (n == 0 || (p[0] == 0 && std::memcmp(p, p + 1, n - 1) == 0))
+    if (n == 0 || (p[0] == 0 && same_bytes(p, p + 1, n - 1)))
         return {};
     uint64_t i = 0;
     while (p[i] == 0)

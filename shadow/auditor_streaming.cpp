@@ -1,8 +1,8 @@
 // The streaming facet: map, unmap, sync, cache maintenance.
+#include "machine/bytes.hpp"
 #include "shadow/auditor.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 namespace dmaudit {
 namespace {
@@ -162,7 +162,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     const Tag tag = mappings_.add(rec);
     if (!tag)
         return fail(RuleId::auditor_exhausted, r, object, "too many mappings in one session"), rc;
-    if (shared && !remember_holders(tag, r))
+    if (shared && !remember_holders(tag, r, skip))
         return rc;
     apply(e, r);
     if (skip && audits_ && !coherent(req.device))
@@ -194,7 +194,7 @@ bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, ui
     const uint64_t original = m.original.at + offset;
     const bool nc = !coherent(m.device);
     if (m.direction != Direction::from) {
-        const bool bounce_differs = m.bounced && std::memcmp(door(original), door(target.at), length) != 0;
+        const bool bounce_differs = m.bounced && !same_bytes(door(original), door(target.at), length);
         const auto seen = nc ? evidence_->first_difference(target) : std::nullopt;
         if (bounce_differs || seen) { // rare: look byte by byte, only at what is defined
             for (uint64_t i = 0; i < length; i++) {
@@ -246,7 +246,7 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
     const auto tag = static_cast<Tag>(m.cookie[0]);
     if (!check_mapping(m, RuleId::double_free, RuleId::free_mismatch))
         return withheld;
-    const MappingRecord rec = mappings_[tag];
+    const MappingRecord& rec = mappings_[tag]; // stays where it is, dead or alive
     if (m.size != rec.original.len)
         return fail(RuleId::free_mismatch, rec.original, tag, "size against the mapping's", rec.original.len, m.size),
                withheld;

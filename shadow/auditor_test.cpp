@@ -2204,7 +2204,7 @@ TEST(Cells, count_what_was_judged_legal_or_not)
     t.auditor.cpu_access(b, 0, 1, false);
     const size_t set = static_cast<size_t>(std::count_if(cells.begin(), cells.end(), [](uint8_t c) { return c != 0; }));
     EXPECT_EQ(set, 2u) << "buffer_alloc of N, cpu_read of C";
-    EXPECT_NE(cells[static_cast<size_t>(Event::cpu_read) * 32 + (code_of(C_c) & 31)], 0);
+    EXPECT_NE(cells[static_cast<size_t>(Event::cpu_read) * (2 * state_count + 1) + state_number(code_of(C_c))], 0);
 }
 
 TEST(Session, a_new_one_knows_nothing_of_the_last)

@@ -297,11 +297,26 @@ template <class V> struct Kernel {
 
     static uint64_t run_end(const Tree& tree, uint64_t from, uint64_t to)
     {
+        // Most runs are short: from the line upwards, each level only if the run reaches the end of the one below.
+        const uint64_t page_end = (from | (page_bytes - 1)) + 1;
         uint8_t state = tree.pages[from / page_bytes];
-        if (state == below)
+        if (state == below) {
             state = tree.lines[from / line_bytes];
-        if (state == below)
-            state = tree.bytes[from];
+            if (state == below) {
+                state = tree.bytes[from];
+                const uint64_t stop = lower(to, (from | (line_bytes - 1)) + 1);
+                const uint64_t at = first_other<0>(tree, state, from, stop);
+                if (at != stop || stop == to)
+                    return at;
+                from = stop;
+            }
+            if (const uint64_t stop = lower(to, page_end); from < stop) {
+                const uint64_t at = first_other<1>(tree, state, from, stop);
+                if (at != stop || stop == to)
+                    return at;
+                from = stop;
+            }
+        }
         while (from < to) {
             const uint64_t stop = lower(to, (from | (group_bytes - 1)) + 1);
             const uint64_t at = first_other<2>(tree, state, from, stop);

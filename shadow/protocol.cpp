@@ -69,7 +69,8 @@ constexpr Row rows[] = {
     // ---- map without cache work: what the CPU dirtied stays with the CPU ----
     legal(map_skip_to, C_c | C_s, Dto),
     legal(map_skip_to, C_d, Hto_d),
-    legal(map_skip_to, Hto | Dto | M_any, M_c),
+    legal(map_skip_to, Hto_c | Dto | M_c, M_c),
+    legal(map_skip_to, Hto_d | M_d, M_d),
     breaks(map_skip_to, Hwritable | D_writable, R::overlapping_mapping),
     breaks(map_skip_to, S, R::wrong_kind),
     breaks(map_skip_to, PAD | N, R::out_of_bounds),

@@ -172,9 +172,13 @@ class Protocol {
             return no(RuleId::use_after_free);
         if (coherent())
             return no(RuleId::wrong_kind);
-        if (mapped()) // devices may read together
-            return d == Direction::to && read_only() ? become(Owner::device, Direction::none)
-                                                     : no(RuleId::overlapping_mapping);
+        if (mapped()) { // devices may read together
+            if (d != Direction::to || !read_only())
+                return no(RuleId::overlapping_mapping);
+            if (skip && by_cpu()) // nobody cleans it for the newcomer either
+                return to({Owner::device, Direction::none, CacheState::cpu_wrote, was_.init});
+            return become(Owner::device, Direction::none);
+        }
         if (!unmapped())
             return no(RuleId::out_of_bounds);
         if (skip && by_cpu()) // nobody cleans it: it stays with the CPU until a sync

@@ -5,6 +5,7 @@
 #include "shadow/range.hpp"
 #include "shadow/state.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -31,6 +32,14 @@ constexpr uint32_t tag_slot(Tag t)
 // A few disjoint ranges: which bytes a mapping has handed to the CPU, filled only while other mappings share them.
 class Held {
   public:
+    Held() = default;
+    Held(const Held& o) : n_(o.n_) { std::copy_n(o.ranges_.begin(), n_, ranges_.begin()); }
+    Held& operator=(const Held& o)
+    {
+        n_ = o.n_;
+        std::copy_n(o.ranges_.begin(), n_, ranges_.begin());
+        return *this;
+    }
     bool add(Range r);    // false: no room
     bool remove(Range r); // false: no room
     bool covers(Range r) const;
@@ -40,7 +49,7 @@ class Held {
 
   private:
     static constexpr unsigned most = 16;
-    std::array<Range, most> ranges_{};
+    std::array<Range, most> ranges_; // the first n_ mean something
     unsigned n_ = 0;
 };
 

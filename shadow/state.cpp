@@ -45,6 +45,21 @@ const Words& of(uint8_t code)
 
 } // namespace
 
+unsigned state_number(uint8_t code)
+{
+    static constexpr auto numbers = [] {
+        std::array<uint8_t, 256> table{};
+        table.fill(2 * state_count);
+        for (unsigned i = 0; i < state_count; i++) {
+            const uint8_t plain = code_of(static_cast<State>(1u << i));
+            table[plain] = static_cast<uint8_t>(2 * i);
+            table[plain | initialised] = static_cast<uint8_t>(2 * i + 1);
+        }
+        return table;
+    }();
+    return numbers[code];
+}
+
 std::string_view state_name(uint8_t code)
 {
     return of(code).name;

@@ -129,6 +129,10 @@ constexpr uint32_t state_bit(uint8_t code)
     return 0;
 }
 
+// A dense number for each declared state with and without the initialised bit: below 2 * state_count, which stands for
+// all other codes.
+unsigned state_number(uint8_t code);
+
 // "D.from.s": short and stable, for bug keys. "with the device (from_device), written by it": for people.
 std::string_view state_name(uint8_t code);
 std::string_view state_text(uint8_t code);

@@ -7,7 +7,7 @@
 # bench. A file may include its own folder and those before it, and besides:
 #   include       nothing of the project but itself
 #   machine       only the header and itself
-#   shadow        only the header and itself
+#   shadow        only the header, itself and the comparisons in machine/bytes.hpp
 #   allocator     only the header and itself: neither machine nor shadow
 #   providers/X   only the header and X; builtin also allocator; broken also allocator and builtin
 #   providers     (the files directly in it) the header and every provider
@@ -45,7 +45,8 @@ allowed() {
     fi
     case $own in
     include) return 1 ;;
-    machine | shadow | allocator) [[ $other == "$own" ]] ;;
+    shadow) [[ $other == shadow || $to == machine/bytes.hpp ]] ;;
+    machine | allocator) [[ $other == "$own" ]] ;;
     providers)
         [[ ${from#providers/} == */* ]] || { [[ $other == providers ]]; return; }
         local mine=${from#providers/}
