@@ -7,7 +7,7 @@
  *
  *     const struct dmaudit_provider *dmaudit_provider(void);
  *
- * Only `open`, `close` and one facet are required. A facet is a family of calls (coherent, streaming, pool); a facet
+ * Only `open`, `close` and one facet are required. A facet is a family of calls (coherent, streaming, pool, ...); a facet
  * that is not implemented is a null pointer, and so is any single call inside a facet.
  *
  * What a provider gets: one `struct dmaudit_platform`, valid from `open` until `close`. It describes the memory, the
@@ -57,7 +57,8 @@ enum dmaudit_result {
     DMAUDIT_ENODEV = 9, /* no such device */
     DMAUDIT_ENOSYS = 10, /* call not implemented */
     DMAUDIT_EFAULT = 11, /* illegal call detected (double free, foreign handle, ...), nothing changed */
-    DMAUDIT_EIO = 12     /* anything else */
+    DMAUDIT_EIO = 12,    /* anything else */
+    DMAUDIT_EBADF = 13   /* no such file descriptor (dma_buf_get) */
 };
 
 /* Directions, with the numbers of Linux' enum dma_data_direction. */
@@ -77,9 +78,15 @@ enum dmaudit_phase {
 /* Cache operations of the streaming facet (DmaOp::flush, invalidate, flush_invalidate). */
 enum dmaudit_cache_op { DMAUDIT_FLUSH = 1, DMAUDIT_INVALIDATE = 2, DMAUDIT_FLUSH_INVALIDATE = 3 };
 
-/* Attributes, with the numbers of Linux' DMA_ATTR_*. */
-#define DMAUDIT_ATTR_NO_KERNEL_MAPPING (1u << 4)
+/* Attributes, with the numbers of Linux' DMA_ATTR_*. What a provider has no use for it ignores. */
+#define DMAUDIT_ATTR_WEAK_ORDERING (1u << 1)
+#define DMAUDIT_ATTR_WRITE_COMBINE (1u << 2)
+#define DMAUDIT_ATTR_NO_KERNEL_MAPPING (1u << 4) /* an opaque handle: see struct dmaudit_coherent */
 #define DMAUDIT_ATTR_SKIP_CPU_SYNC (1u << 5)
+#define DMAUDIT_ATTR_FORCE_CONTIGUOUS (1u << 6)
+#define DMAUDIT_ATTR_ALLOC_SINGLE_PAGES (1u << 7)
+#define DMAUDIT_ATTR_NO_WARN (1u << 8)
+#define DMAUDIT_ATTR_PRIVILEGED (1u << 9)
 
 /* Request flags. */
 #define DMAUDIT_ZERO (1u << 0) /* the block must read zero, from the CPU and from the device (__GFP_ZERO) */
@@ -131,6 +138,30 @@ struct dmaudit_window {
     uint64_t size; /* bytes, whole pages */
 };
 
+/* One entry of a scatterlist: memory of the client. */
+struct dmaudit_sg_entry {
+    void *cpu;
+    uint64_t length; /* bytes, not 0 */
+};
+
+/* What a device sees of a mapped scatterlist: `n_entries` entries of the client behind `n_segments` <= n_entries device
+ * ranges. The bytes of the entries, in order, lie in the segments, in order; no entry is split over two segments. */
+struct dmaudit_sg_segment {
+    uint64_t bus;
+    uint64_t length;
+};
+struct dmaudit_sg {
+    uint32_t struct_size;
+    uint32_t device;
+    const struct dmaudit_sg_entry *entries; /* the caller's list, the same in map and unmap */
+    struct dmaudit_sg_segment *segments;    /* the caller's room for n_entries segments, filled by map */
+    uint32_t n_entries;                     /* what Linux calls orig_nents */
+    uint32_t n_segments;                    /* what dma_map_sg returned */
+    uint32_t direction;
+    uint32_t attrs;
+    uintptr_t cookie[2];
+};
+
 /* ---- The machine, as a provider sees it -------------------------------------------------------------------------- */
 
 /* A physical range. */
@@ -146,13 +177,16 @@ struct dmaudit_bank {
     void *cpu;
 };
 
-/* A bus-mastering device. Device address = physical address + bus_offset (modulo 2^64). */
+/* A bus-mastering device. Without an IOMMU device address = physical address + bus_offset (modulo 2^64). */
 struct dmaudit_device {
     uint32_t struct_size;
     uint32_t coherent; /* 1: its accesses snoop the CPU cache */
     uint64_t limit;    /* last device address it can drive (inclusive) */
     uint64_t bus_offset;
 };
+
+#define DMAUDIT_IOMMU_READ (1u << 0)
+#define DMAUDIT_IOMMU_WRITE (1u << 1)
 
 /* Everything a provider may ask of the machine. All calls are made with `self` as the first argument. */
 struct dmaudit_platform {
@@ -186,6 +220,17 @@ struct dmaudit_platform {
 
     /* One line of text for the person who reads the report (no newline). */
     void (*log)(void *self, const char *text);
+
+    /* The IOMMU. A device behind it (has_iommu = 1) reaches nothing but what is mapped for it, at the I/O virtual
+     * addresses (IOVA) that the provider chooses, at most the device's limit; its bus_offset is 0. Everything is whole pages.
+     * `rights`: DMAUDIT_IOMMU_READ, DMAUDIT_IOMMU_WRITE, as the device sees it.
+     * iommu_map: EINVAL (misaligned, not RAM, no rights, beyond the limit, something is mapped there), ENODEV (no IOMMU),
+     * ENOMEM. iommu_unmap: EINVAL if any page of it is not mapped; the device may go on using what is unmapped until
+     * iommu_flush, also in place of what is mapped there later. */
+    int (*has_iommu)(void *self, uint32_t device);
+    int (*iommu_map)(void *self, uint32_t device, uint64_t iova, uint64_t phys, uint64_t len, uint32_t rights);
+    int (*iommu_unmap)(void *self, uint32_t device, uint64_t iova, uint64_t len);
+    void (*iommu_flush)(void *self, uint32_t device);
 };
 
 /* Physical address of a CPU address in RAM, or DMAUDIT_NO_ADDRESS. */
@@ -222,12 +267,14 @@ static inline void *dmaudit_cpu_of(const struct dmaudit_platform *p, uint64_t ph
 #define DMAUDIT_PROMISES_KEEP_UNWRITTEN (1ull << 9) /* CPU writes not handed over survive a FROM_DEVICE mapping */
 #define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail with DMAUDIT_EFAULT, no effect */
 #define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
+#define DMAUDIT_PROMISES_NO_KERNEL_MAPPING (1ull << 12) /* NO_KERNEL_MAPPING is honoured: such blocks have no CPU address */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
 #define DMAUDIT_TRAIT_PROCESS_WIDE (1ull << 33)  /* one instance per process: a case needs a child process */
 #define DMAUDIT_TRAIT_MAY_ABORT (1ull << 34)     /* may abort on illegal calls */
 #define DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC (1ull << 35) /* coherent blocks on non-coherent devices are cached */
+#define DMAUDIT_TRAIT_LAZY_FLUSH (1ull << 36) /* a device may reach memory for a while after it was unmapped (IOMMU) */
 
 /* ---- Facets ------------------------------------------------------------------------------------------------------ */
 
@@ -241,6 +288,22 @@ struct dmaudit_coherent {
     int (*alloc)(void *ctx, const struct dmaudit_request *request, struct dmaudit_block *out);
     /* Errors: EFAULT when it detects an illegal call. */
     int (*free)(void *ctx, const struct dmaudit_block *block);
+
+    /* Opaque handles. With DMAUDIT_ATTR_NO_KERNEL_MAPPING a provider that promises so returns a block whose `cpu` is null;
+     * its `cookie` stands for it in free and mmap. DMAUDIT_ZERO is not asked for together with it. What an earlier owner
+     * left must not be seen through a window all the same. */
+
+    /* dma_mmap_attrs: a window of `pages` pages onto a live block, from its page `pgoff` on. Error: ENXIO. */
+    int (*mmap)(void *ctx, const struct dmaudit_block *block, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
+
+    /* dma_alloc_noncoherent: cached memory that reads zero, mapped for a device in one direction and with the CPU until
+     * it is synced for the device. No pool is asked. Errors as alloc. */
+    int (*alloc_noncoherent)(void *ctx, const struct dmaudit_request *request, uint32_t direction,
+                             struct dmaudit_block *out);
+    int (*free_noncoherent)(void *ctx, const struct dmaudit_block *block, uint32_t direction);
+    /* dma_sync_single_range_for_cpu / _for_device on such a block. */
+    int (*sync_noncoherent)(void *ctx, const struct dmaudit_block *block, uint64_t offset, uint64_t length,
+                            uint32_t direction, uint32_t phase);
 };
 
 /* dma_map_single and its kin, DmaOp::map_single, unmap_single, prepare_read, confirm_write, flush, invalidate. */
@@ -284,7 +347,85 @@ struct dmaudit_pool {
     int (*release)(void *ctx, uint32_t device);
 };
 
-/* Later facets (scatter-gather, opaque handles, managed DMA, dma-buf) are appended here as sub-tables. */
+/* dma_map_sg and its kin. */
+struct dmaudit_scatter {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* dma_map_sg: maps sg->entries for sg->device in sg->direction; fills segments, n_segments and cookie. From `request`:
+     * device, limit, boundary (dma_set_seg_boundary) and attrs; `size` is the longest segment (dma_set_max_seg_size), 0:
+     * any. Neighbouring entries may be merged into one segment. On failure nothing is mapped.
+     * Errors: EINVAL (no entries, an empty entry, direction), ENULL, ENOMEM, EMASK, EALIGN. */
+    int (*map_sg)(void *ctx, const struct dmaudit_request *request, struct dmaudit_sg *sg);
+    /* dma_unmap_sg, dma_sync_sg_for_cpu, dma_sync_sg_for_device. `n_entries` is the original count. */
+    int (*unmap_sg)(void *ctx, const struct dmaudit_sg *sg, uint32_t n_entries, uint32_t attrs);
+    int (*sync_sg)(void *ctx, const struct dmaudit_sg *sg, uint32_t n_entries, uint32_t direction, uint32_t phase);
+};
+
+/* Linux' managed DMA (devres): what a driver takes while it is bound to a device is given back when it is unbound, last
+ * taken first. */
+struct dmaudit_managed {
+    uint32_t struct_size;
+    uint32_t reserved;
+    int (*bind)(void *ctx, uint32_t device); /* EBUSY: bound */
+    /* The driver goes, or its probe failed: everything managed is released in reverse order. ENODEV: not bound. */
+    int (*unbind)(void *ctx, uint32_t device);
+    /* dmam_alloc_attrs, dmam_alloc_coherent. Errors: ENODEV (not bound), and as dmaudit_coherent.alloc. */
+    int (*alloc)(void *ctx, const struct dmaudit_request *request, struct dmaudit_block *out);
+    /* dmam_free_coherent: before the driver goes. EFAULT: not a managed block. */
+    int (*free)(void *ctx, const struct dmaudit_block *block);
+    /* dmam_alloc_noncoherent, dmam_free_noncoherent; the sync is dmaudit_coherent.sync_noncoherent. */
+    int (*alloc_noncoherent)(void *ctx, const struct dmaudit_request *request, uint32_t direction,
+                             struct dmaudit_block *out);
+    int (*free_noncoherent)(void *ctx, const struct dmaudit_block *block, uint32_t direction);
+    /* dmam_declare_coherent_memory, dmam_release_declared_memory. ENODEV: not bound, or nothing declared so. */
+    int (*declare)(void *ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t *exclusive);
+    int (*release_declared)(void *ctx, uint32_t device);
+    /* devm_add_action: `action(data)` is called when its turn comes at unbind. */
+    int (*add_action)(void *ctx, uint32_t device, void (*action)(void *data), void *data);
+    /* devres_open_group, devres_release_group: what was taken since the group was opened goes, last taken first. Groups
+     * nest; `id` names one. EINVAL: no such group. */
+    int (*open_group)(void *ctx, uint32_t device, uint64_t id);
+    int (*release_group)(void *ctx, uint32_t device, uint64_t id);
+};
+
+/* Linux' dma-buf: one buffer for several devices. A buffer and an attachment are named by numbers of the provider. */
+struct dmaudit_dma_buf {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* dma_buf_export_named. One reference, the caller's. The exporter is a live block of this provider (coherent, from a
+     * pool, or opaque), or whole pages of a client at `cpu`; the memory must stay until the last reference is gone.
+     * Errors: EINVAL (size 0, not whole pages), ENULL, ENOMEM, EFAULT (no live block). */
+    int (*export_block)(void *ctx, const struct dmaudit_block *block, const char *name, uint64_t *buf);
+    int (*export_pages)(void *ctx, void *cpu, uint64_t size, const char *name, uint64_t *buf);
+    /* dma_buf_fd: on success the caller's reference belongs to the descriptor. Lowest free number first. */
+    int (*fd)(void *ctx, uint64_t buf, int *fd);
+    /* close(2) and dup(2). Error: EBADF. */
+    int (*close_fd)(void *ctx, int fd);
+    int (*dup_fd)(void *ctx, int fd, int *copy);
+    /* dma_buf_get: one more reference. Error: EBADF. */
+    int (*get)(void *ctx, int fd, uint64_t *buf);
+    /* dma_buf_put. With the last reference the exporter's release is called, exactly once. */
+    int (*put)(void *ctx, uint64_t buf);
+    /* dma_buf_attach, dma_buf_detach. Errors: ENODEV, ENOMEM, EMASK (the device cannot reach it). */
+    int (*attach)(void *ctx, uint64_t buf, uint32_t device, uint64_t *attachment);
+    int (*detach)(void *ctx, uint64_t buf, uint64_t attachment);
+    /* dma_buf_map_attachment: fills sg->device, segments (room for sg->n_entries of them), n_segments, direction, cookie;
+     * sg->entries is not used. EBUSY: mapped in a direction that does not include this one. */
+    int (*map_attachment)(void *ctx, uint64_t attachment, uint32_t direction, struct dmaudit_sg *sg);
+    int (*unmap_attachment)(void *ctx, uint64_t attachment, const struct dmaudit_sg *sg, uint32_t direction);
+    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest. */
+    int (*begin_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
+    int (*end_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
+    /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page, or no CPU mapping. */
+    int (*kmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void **cpu);
+    int (*kunmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void *cpu);
+    /* dma_buf_mmap. EINVAL: beyond the buffer's whole pages. */
+    int (*mmap)(void *ctx, uint64_t buf, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
+    /* dma_buf_vmap, dma_buf_vunmap: counted; every vmap gives the same address. */
+    int (*vmap)(void *ctx, uint64_t buf, void **cpu);
+    int (*vunmap)(void *ctx, uint64_t buf, void *cpu);
+};
+
 struct dmaudit_provider {
     uint32_t abi;         /* DMAUDIT_ABI */
     uint32_t struct_size; /* sizeof(struct dmaudit_provider) */
@@ -298,6 +439,9 @@ struct dmaudit_provider {
     const struct dmaudit_coherent *coherent;
     const struct dmaudit_streaming *streaming;
     const struct dmaudit_pool *pool;
+    const struct dmaudit_scatter *scatter;
+    const struct dmaudit_managed *managed;
+    const struct dmaudit_dma_buf *dma_buf;
 };
 
 /* Does a struct that travels with `struct_size` hold `member`, and is it set? */
