@@ -115,6 +115,12 @@ uint64_t limit_of(unsigned n, const World& w, uint64_t offset)
     return all_ones; // it would reach nothing: a waste of a case
 }
 
+// Which devices are behind an IOMMU, a bit for each: half of the 32 codes say none.
+unsigned iommus_of(unsigned n)
+{
+    return n < 16 ? 0 : n & ((1u << max_coded_devices) - 1);
+}
+
 unsigned devices_of(unsigned n)
 {
     return n < 8 ? 1 : n < 12 ? 2 : 3;
@@ -133,7 +139,8 @@ bool read_literal(std::span<const uint8_t> bytes, World& w)
     for (unsigned b = 0; b < banks; b++, at += cell_bytes)
         w.banks[b] = {read_u64(bytes, at), read_u64(bytes, at + 8)};
     for (unsigned d = 0; d < devices; d++, at += 2 * cell_bytes)
-        w.devices[d] = {read_u64(bytes, at), read_u64(bytes, at + 8), read_u64(bytes, at + 16)};
+        w.devices[d] = {read_u64(bytes, at), read_u64(bytes, at + 8), read_u64(bytes, at + 16),
+                        read_u64(bytes, at + 24)};
     return world_error(w).empty();
 }
 
@@ -165,8 +172,9 @@ size_t read_header(std::span<const uint8_t> bytes, World& world, Expect& expect)
     if (world.n_banks == max_coded_banks)
         world.banks[1].phys = phys_of(h[at_phys] >> 4, 1, world);
     for (unsigned d = 0; d < world.n_devices; d++) {
-        const uint64_t offset = offset_of(h[at_devices + d] >> 4, world);
-        world.devices[d] = {limit_of(h[at_devices + d] & 15, world, offset), offset, h[at_coherent] >> d & 1u};
+        const uint64_t iommu = iommus_of(h[at_coherent] >> max_coded_devices) >> d & 1u;
+        const uint64_t offset = iommu ? 0 : offset_of(h[at_devices + d] >> 4, world);
+        world.devices[d] = {limit_of(h[at_devices + d] & 15, world, offset), offset, h[at_coherent] >> d & 1u, iommu};
     }
     return cell_bytes;
 }
@@ -205,6 +213,10 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
                              find([&](unsigned n) { return devices_of(n) == w.n_devices; }));
         out[at_phys] = pair(find([&](unsigned n) { return phys_of(n, 0, w) == w.banks[0].phys; }),
                             w.n_banks < 2 ? 0 : find([&](unsigned n) { return phys_of(n, 1, w) == w.banks[1].phys; }));
+        unsigned iommus = 0;
+        for (unsigned d = 0; d < w.n_devices; d++)
+            iommus |= static_cast<unsigned>(w.devices[d].iommu & 1) << d;
+        out[at_coherent] = static_cast<uint8_t>((iommus ? 16 | iommus : 0) << max_coded_devices);
         for (unsigned d = 0; d < w.n_devices; d++) {
             const DeviceSpec& device = w.devices[d];
             out[at_coherent] = static_cast<uint8_t>(out[at_coherent] | (device.coherent & 1) << d);
@@ -236,6 +248,7 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
         write_u64(out, at, w.devices[d].limit);
         write_u64(out, at + 8, w.devices[d].offset);
         write_u64(out, at + 16, w.devices[d].coherent);
+        write_u64(out, at + 24, w.devices[d].iommu);
     }
     return literal;
 }

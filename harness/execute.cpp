@@ -53,14 +53,12 @@ void Run::give_everything_back()
     while (!failed() && auditor_.blocks().live_count()) {
         const Tag t = auditor_.blocks().live(0);
         const BlockRecord& rec = auditor_.blocks()[t];
-        dmaudit_block b = rec.inner;
-        b.cookie[0] = t;
-        b.cpu = client(rec.at);
-        b.size = rec.at.len;
-        b.device = rec.device;
+        const dmaudit_block b = auditor_.as_client_sees(t);
         int ours = 0;
         if (rec.pool && DMAUDIT_HAS(provider_.pool, release_from))
             call([&] { return auditor_.release_from_pool(b, &ours); });
+        else if (rec.noncoherent())
+            call([&] { return auditor_.free_noncoherent(b, linux_direction(rec.direction)); });
         else
             call([&] { return auditor_.free_coherent(b); });
     }

@@ -11,15 +11,9 @@ namespace {
 constexpr Profile all_profiles[] = {
     {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
     {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
+    {"opaque", facet_opaque, Mode::conforming},     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
 };
-
-uint8_t kinds_of(uint32_t facets)
-{
-    return static_cast<uint8_t>((facets & facet_streaming ? obj_buffer | obj_mapping : 0) |
-                                (facets & facet_coherent ? obj_block : 0) |
-                                (facets & facet_pool ? obj_pool | obj_block | obj_window : 0));
-}
 
 class Generator {
   public:
@@ -228,19 +222,7 @@ const Profile* profile_named(std::string_view name)
 
 bool contains(const Profile& p, uint8_t op)
 {
-    const Layout& l = layouts()[op];
-    const uint8_t kinds = kinds_of(p.facets);
-    if (l.makes == obj_block && !(l.needs & obj_pool) && !(p.facets & facet_coherent))
-        return false; // blocks that do not come from a pool
-    // Ops that take a block and are always a mistake without the other families.
-    if (!(p.facets & facet_streaming) &&
-        (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()))
-        return false;
-    if (!(p.facets & facet_coherent) && op == Ops::index_of<ops::FreeCoherent>())
-        return false;
-    if (!(p.facets & facet_pool) && op == Ops::index_of<ops::ReleaseFromPool>())
-        return false;
-    return (l.makes & kinds) == l.makes && (!l.needs || (l.needs & kinds));
+    return (specs()[op].facets & p.facets) != 0;
 }
 
 void generate(uint64_t seed, const Profile& profile, Case& out, unsigned steps)

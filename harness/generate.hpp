@@ -6,9 +6,6 @@
 
 namespace dmaudit {
 
-// Families of ops: by the kinds of the objects that they make and use.
-enum Facet : uint32_t { facet_streaming = 1, facet_coherent = 2, facet_pool = 4, all_facets = 7 };
-
 struct Profile {
     std::string_view name;
     uint32_t facets;

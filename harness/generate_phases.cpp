@@ -158,6 +158,35 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
     }
 }
 
+bool Phases::noncoherent(const Known& k) const
+{
+    return k.maker == is<ops::AllocNoncoherent>;
+}
+
+bool Phases::legal_on_noncoherent(const Step& s, const Known& k, Interval r) const
+{
+    const Phase& p = of(k);
+    switch (s.op) {
+    case is<ops::CpuRead>:
+        return p.dir == to_device || p.cpu.contains(r);
+    case is<ops::CpuWrite>:
+        return p.cpu.contains(lines(r, k));
+    case is<ops::DeviceRead>:
+        return p.dir != from_device && !p.dirty && !p.cpu.meets(r);
+    case is<ops::DeviceWrite>:
+        return p.dir != to_device && !p.cpu.meets(r);
+    case is<ops::SyncForCpu>:
+    case is<ops::SyncForDevice>:
+        return legal_on_mapping(s, k, r);
+    case is<ops::FreeNoncoherent>:
+    case is<ops::Evict>:
+    case is<ops::Prefetch>:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool Phases::legal(const Step& s) const
 {
     const Layout& l = layouts()[s.op];
@@ -189,15 +218,19 @@ bool Phases::legal(const Step& s) const
     if (used && name_kind(used->name) == obj_mapping)
         return legal_on_mapping(s, *used, r);
 
+    if (used && noncoherent(*used))
+        return legal_on_noncoherent(s, *used, r);
+    const bool opaque = used && used->maker == is<ops::AllocOpaque>;
+
     switch (s.op) {
     case is<ops::FreeBuffer>:
         return !has_living_child(*used);
     case is<ops::MapSingle>:
         return can_map(*used, r, unpack<ops::MapSingle>(s).dir.v, unpack<ops::MapSingle>(s).dev.v);
     case is<ops::CpuRead>:
-        return of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
+        return !opaque && of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
     case is<ops::CpuWrite>:
-        return name_kind(used->name) != obj_buffer || can_touch(*used, r, true);
+        return !opaque && (name_kind(used->name) != obj_buffer || can_touch(*used, r, true));
     case is<ops::DeviceRead>:
         return of(*used).ready.contains(r);
     case is<ops::SyncForCpu>:
@@ -209,18 +242,27 @@ bool Phases::legal(const Step& s) const
         const auto o = unpack<ops::AllocCoherent>(s);
         return has_room(o.dev.v, o.size.v, o.limit.v);
     }
+    case is<ops::AllocOpaque>: // no pool is asked
+    case is<ops::AllocNoncoherent>: {
+        const auto o = unpack<ops::AllocOpaque>(s); // both begin with the same fields
+        return o.size.v && has_room(o.dev.v, o.size.v, 0) &&
+               (s.op == is<ops::AllocOpaque> || unpack<ops::AllocNoncoherent>(s).dir.v <= from_device);
+    }
+    case is<ops::FreeNoncoherent>:
+        return false;
     case is<ops::FreeCoherent>:
-        return used->maker == is<ops::AllocCoherent> && !has_living_child(*used);
+        return (opaque || used->maker == is<ops::AllocCoherent>) && !has_living_child(*used);
     case is<ops::AllocFromPool>:
         return has_room(*used, s.arg[l.size]);
     case is<ops::ReleaseFromPool>:
         return used->maker == is<ops::AllocFromPool> && !has_living_child(*used);
     case is<ops::ReleasePool>:
         return !has_living_child(*used);
-    case is<ops::MmapFromPool>: {
+    case is<ops::MmapCoherent>:
+    case is<ops::MmapFromPool>: { // both have the same fields
         const auto m = unpack<ops::MmapFromPool>(s);
         const uint64_t pages = (used->length + scope_.world().page - 1) / scope_.world().page;
-        return used->maker == is<ops::AllocFromPool> && m.pages.v && m.pgoff.v < pages &&
+        return (s.op == is<ops::MmapCoherent> || used->maker == is<ops::AllocFromPool>) && m.pages.v && m.pgoff.v < pages &&
                m.pages.v <= pages - m.pgoff.v;
     }
     case is<ops::DeclarePool>: { // a device has one pool
@@ -263,9 +305,19 @@ void Phases::append(const Step& s)
         if (unpack<ops::AllocCoherent>(s).zero.v)
             fresh.ready = {0, s.arg[l.size]};
         break;
+    case is<ops::AllocOpaque>:
+        fresh.device = unpack<ops::AllocOpaque>(s).dev.v;
+        break;
+    case is<ops::AllocNoncoherent>:
+        fresh.device = unpack<ops::AllocNoncoherent>(s).dev.v;
+        fresh.dir = unpack<ops::AllocNoncoherent>(s).dir.v;
+        fresh.cpu = {0, s.arg[l.size]};
+        fresh.dirty = true;
+        break;
     case is<ops::AllocFromPool>:
         fresh.ready = {0, s.arg[l.size]};
         break;
+    case is<ops::MmapCoherent>:
     case is<ops::MmapFromPool>:
         if (used)
             fresh.ready = of(*used).ready;
@@ -286,6 +338,10 @@ void Phases::append(const Step& s)
     const bool mapping = name_kind(used->name) == obj_mapping;
     switch (s.op) {
     case is<ops::CpuWrite>:
+        if (noncoherent(*used)) {
+            p.dirty = true;
+            break;
+        }
         p.ready.add(r);
         for (const Known& o : scope_.objects())
             if (o.alive && parent(o) == used && r.meets(Interval{0, o.length}.shifted(o.base))) {

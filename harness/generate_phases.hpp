@@ -51,6 +51,8 @@ class Phases {
     bool has_room(uint64_t device, uint64_t size, uint64_t limit) const;
     bool can_map(const Known& buffer, Interval, uint64_t dir, uint64_t dev) const;
     bool can_touch(const Known& buffer, Interval, bool write) const; // the CPU, a client's buffer
+    bool noncoherent(const Known&) const;
+    bool legal_on_noncoherent(const Step&, const Known&, Interval) const;
     bool legal_on_mapping(const Step&, const Known&, Interval) const;
 };
 

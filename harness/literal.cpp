@@ -37,7 +37,8 @@ std::string cpp_literal(const Case& c, std::string_view name)
     out += "    c.world.n_devices = " + std::to_string(w.n_devices) + ";\n";
     for (unsigned d = 0; d < w.n_devices; d++)
         out += "    c.world.devices[" + std::to_string(d) + "] = {" + number(w.devices[d].limit) + ", " +
-               number(w.devices[d].offset) + ", " + number(w.devices[d].coherent) + "}; // limit, offset, coherent\n";
+               number(w.devices[d].offset) + ", " + number(w.devices[d].coherent) + ", " + number(w.devices[d].iommu) +
+               "}; // limit, offset, coherent, iommu\n";
     for (const Step& s : c.all()) {
         out += "    c.push({*op_named(\"" + std::string(specs()[s.op].name) + "\"), {";
         const auto fields = specs()[s.op].fields;

@@ -23,7 +23,7 @@ uint64_t world_cost(const World& w)
     uint64_t cost = 0;
     for (unsigned d = 0; d < w.n_devices; d++) {
         const DeviceSpec& s = w.devices[d];
-        cost += (d ? 1000u : 0u) + (s.coherent != 0) + 2u * (s.offset != 0) +
+        cost += (d ? 1000u : 0u) + (s.coherent != 0) + 4u * (s.iommu != 0) + 2u * (s.offset != 0) +
                 (s.limit == plain.devices[0].limit ? 0u
                  : s.limit == all_ones             ? 1u
                                                    : 3u);
@@ -186,6 +186,7 @@ class Minimiser {
             change([&](World& w) { w.devices[d].limit = all_ones; });
             change([&](World& w) { w.devices[d].offset = 0; });
             change([&](World& w) { w.devices[d].coherent = 0; });
+            change([&](World& w) { w.devices[d].iommu = 0; });
         }
         return any;
     }

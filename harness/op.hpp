@@ -131,11 +131,25 @@ enum class Ends : uint8_t { nothing, first_use };
 // Who acts.
 enum class Actor : uint8_t { client, device, machine };
 
+// Families of ops; an op belongs to one or more.
+enum Facet : uint32_t {
+    facet_streaming = 1,
+    facet_coherent = 2,
+    facet_pool = 4,
+    facet_opaque = 8,
+    facet_noncoherent = 16,
+    facet_scatter = 32,
+    facet_managed = 64,
+    facet_dma_buf = 128,
+    all_facets = 255
+};
+
 struct Spec {
     std::string_view name, doc;
     std::span<const Field> fields;
     Ends ends;
     Actor actor;
+    uint32_t facets;
 };
 
 // A typed view of a step.

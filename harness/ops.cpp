@@ -5,7 +5,7 @@ namespace {
 
 template <class... Op> constexpr std::array<Spec, sizeof...(Op)> make_specs(OpList<Op...>)
 {
-    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor}...};
+    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor, Op::facets}...};
 }
 constexpr auto all_specs = make_specs(Ops{});
 

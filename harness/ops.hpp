@@ -15,6 +15,7 @@ struct Buffer {
     static constexpr std::string_view name = "buffer", doc = "the client takes bytes of cached RAM (kmalloc)";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming | facet_scatter | facet_dma_buf;
     static constexpr std::array fields{f("", &Buffer::out), f("size", &Buffer::size), f("at", &Buffer::at)};
 };
 struct FreeBuffer {
@@ -22,6 +23,7 @@ struct FreeBuffer {
     static constexpr std::string_view name = "free_buffer", doc = "the client gives a buffer up (kfree)";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming | facet_scatter | facet_dma_buf;
     static constexpr std::array fields{f("", &FreeBuffer::buffer)};
 };
 struct CpuRead {
@@ -31,6 +33,7 @@ struct CpuRead {
     static constexpr std::string_view name = "cpu_read", doc = "the CPU reads bytes of a buffer, block or window";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("", &CpuRead::object), f("off", &CpuRead::off), f("len", &CpuRead::len)};
 };
 struct CpuWrite {
@@ -41,6 +44,7 @@ struct CpuWrite {
     static constexpr std::string_view name = "cpu_write", doc = "the CPU writes bytes of a buffer, block or window";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("", &CpuWrite::object), f("off", &CpuWrite::off), f("len", &CpuWrite::len),
                                        f("seed", &CpuWrite::seed)};
 };
@@ -53,6 +57,7 @@ struct DeviceRead {
                                       doc = "the device reads through a mapping or a coherent block";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::device;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("", &DeviceRead::object), f("off", &DeviceRead::off),
                                        f("len", &DeviceRead::len), f("lie", &DeviceRead::lie)};
 };
@@ -66,6 +71,7 @@ struct DeviceWrite {
                                       doc = "the device writes through a mapping or a coherent block";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::device;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("", &DeviceWrite::object), f("off", &DeviceWrite::off),
                                        f("len", &DeviceWrite::len), f("seed", &DeviceWrite::seed),
                                        f("lie", &DeviceWrite::lie)};
@@ -81,6 +87,7 @@ struct AllocCoherent {
                                       doc = "dma_alloc_coherent: the device's pool first, then the generic allocator";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_coherent;
     static constexpr std::array fields{f("", &AllocCoherent::out),        f("dev", &AllocCoherent::dev),
                                        f("size", &AllocCoherent::size),   f("align", &AllocCoherent::align),
                                        f("limit", &AllocCoherent::limit), f("zero", &AllocCoherent::zero)};
@@ -91,6 +98,7 @@ struct FreeCoherent {
     static constexpr std::string_view name = "free_coherent", doc = "dma_free_coherent";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_coherent | facet_opaque;
     static constexpr std::array fields{f("", &FreeCoherent::block), f("lie", &FreeCoherent::lie)};
 };
 struct MapSingle {
@@ -105,6 +113,7 @@ struct MapSingle {
     static constexpr std::string_view name = "map_single", doc = "dma_map_single: give bytes of a buffer to a device";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming;
     static constexpr std::array fields{f("", &MapSingle::out),        f("", &MapSingle::buffer),
                                        f("off", &MapSingle::off),     f("len", &MapSingle::len),
                                        f("dir", &MapSingle::dir),     f("dev", &MapSingle::dev),
@@ -118,6 +127,7 @@ struct UnmapSingle {
     static constexpr std::string_view name = "unmap_single", doc = "dma_unmap_single: take the bytes back";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming;
     static constexpr std::array fields{f("", &UnmapSingle::mapping), f("used", &UnmapSingle::used),
                                        f("attrs", &UnmapSingle::attrs), f("lie", &UnmapSingle::lie)};
 };
@@ -131,6 +141,7 @@ struct SyncForCpu {
                                       doc = "dma_sync_single_range_for_cpu, DmaOp::prepare_read";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming | facet_noncoherent;
     static constexpr std::array fields{f("", &SyncForCpu::mapping), f("off", &SyncForCpu::off),
                                        f("len", &SyncForCpu::len), f("dir", &SyncForCpu::dir),
                                        f("lie", &SyncForCpu::lie)};
@@ -145,6 +156,7 @@ struct SyncForDevice {
                                       doc = "dma_sync_single_range_for_device, DmaOp::confirm_write";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming | facet_noncoherent;
     static constexpr std::array fields{f("", &SyncForDevice::mapping), f("off", &SyncForDevice::off),
                                        f("len", &SyncForDevice::len), f("dir", &SyncForDevice::dir),
                                        f("lie", &SyncForDevice::lie)};
@@ -158,6 +170,7 @@ struct CacheMaintenance {
                                       doc = "DmaOp::flush, invalidate, flush_invalidate on a client's own bytes";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_streaming;
     static constexpr std::array fields{f("", &CacheMaintenance::buffer), f("off", &CacheMaintenance::off),
                                        f("len", &CacheMaintenance::len), f("op", &CacheMaintenance::op)};
 };
@@ -170,6 +183,7 @@ struct DeclarePool {
     static constexpr std::string_view name = "declare_pool", doc = "dma_declare_coherent_memory";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_pool;
     static constexpr std::array fields{f("", &DeclarePool::out), f("dev", &DeclarePool::dev),
                                        f("size", &DeclarePool::size), f("at", &DeclarePool::at),
                                        f("exclusive", &DeclarePool::exclusive)};
@@ -181,6 +195,7 @@ struct AllocFromPool {
     static constexpr std::string_view name = "alloc_from_pool", doc = "dma_alloc_from_dev_coherent";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_pool;
     static constexpr std::array fields{f("", &AllocFromPool::out), f("", &AllocFromPool::pool),
                                        f("size", &AllocFromPool::size)};
 };
@@ -190,6 +205,7 @@ struct ReleaseFromPool {
     static constexpr std::string_view name = "release_from_pool", doc = "dma_release_from_dev_coherent";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_pool;
     static constexpr std::array fields{f("", &ReleaseFromPool::block), f("lie", &ReleaseFromPool::lie)};
 };
 struct MmapFromPool {
@@ -202,6 +218,7 @@ struct MmapFromPool {
                                       doc = "dma_mmap_from_dev_coherent: a user-space window onto a block";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_pool;
     static constexpr std::array fields{f("", &MmapFromPool::out), f("", &MmapFromPool::block),
                                        f("pages", &MmapFromPool::pages), f("pgoff", &MmapFromPool::pgoff),
                                        f("lie", &MmapFromPool::lie)};
@@ -211,6 +228,7 @@ struct Munmap {
     static constexpr std::string_view name = "munmap", doc = "close a window";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_pool | facet_coherent | facet_opaque | facet_dma_buf;
     static constexpr std::array fields{f("", &Munmap::window)};
 };
 struct ReleasePool {
@@ -218,6 +236,7 @@ struct ReleasePool {
     static constexpr std::string_view name = "release_pool", doc = "dma_release_coherent_memory";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_pool;
     static constexpr std::array fields{f("", &ReleasePool::pool)};
 };
 struct Evict {
@@ -230,6 +249,7 @@ struct Evict {
                                           "the cache evicts lines, now or at the n-th platform call inside the next op";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::machine;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("", &Evict::object), f("off", &Evict::off), f("len", &Evict::len),
                                        f("callback", &Evict::callback)};
 };
@@ -243,6 +263,7 @@ struct Prefetch {
         doc = "the cache reloads clean lines, now or at the n-th platform call inside the next op";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::machine;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("", &Prefetch::object), f("off", &Prefetch::off), f("len", &Prefetch::len),
                                        f("callback", &Prefetch::callback)};
 };
@@ -253,7 +274,58 @@ struct Fail {
         doc = "the n-th platform call that may fail (meta_alloc, set_uncached) inside the next op fails";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::machine;
+    static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("nth", &Fail::nth)};
+};
+
+struct AllocOpaque {
+    Def<obj_block> out;
+    Arg<Shape::device> dev;
+    Arg<Shape::size> size;
+    static constexpr std::string_view name = "alloc_opaque",
+                                      doc = "dma_alloc_attrs with NO_KERNEL_MAPPING, CoherentHandle::alloc";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_opaque;
+    static constexpr std::array fields{f("", &AllocOpaque::out), f("dev", &AllocOpaque::dev),
+                                       f("size", &AllocOpaque::size)};
+};
+struct MmapCoherent {
+    Def<obj_window> out;
+    Use<obj_block> block;
+    Arg<Shape::pages> pages;
+    Arg<Shape::nth> pgoff;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "mmap_coherent",
+                                      doc = "dma_mmap_attrs: a user-space window onto a coherent or opaque block";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_coherent | facet_opaque;
+    static constexpr std::array fields{f("", &MmapCoherent::out), f("", &MmapCoherent::block),
+                                       f("pages", &MmapCoherent::pages), f("pgoff", &MmapCoherent::pgoff),
+                                       f("lie", &MmapCoherent::lie)};
+};
+struct AllocNoncoherent {
+    Def<obj_block> out;
+    Arg<Shape::device> dev;
+    Arg<Shape::size> size;
+    Arg<Shape::dir> dir;
+    static constexpr std::string_view name = "alloc_noncoherent",
+                                      doc = "dma_alloc_noncoherent: cached memory, mapped and with the CPU";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_noncoherent;
+    static constexpr std::array fields{f("", &AllocNoncoherent::out), f("dev", &AllocNoncoherent::dev),
+                                       f("size", &AllocNoncoherent::size), f("dir", &AllocNoncoherent::dir)};
+};
+struct FreeNoncoherent {
+    Use<obj_block> block;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "free_noncoherent", doc = "dma_free_noncoherent";
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_noncoherent;
+    static constexpr std::array fields{f("", &FreeNoncoherent::block), f("lie", &FreeNoncoherent::lie)};
 };
 
 } // namespace ops
@@ -280,7 +352,8 @@ template <class... Op> struct OpList {
 using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops::DeviceRead, ops::DeviceWrite,
                    ops::SyncForCpu, ops::SyncForDevice, ops::UnmapSingle, ops::FreeBuffer, ops::AllocCoherent,
                    ops::FreeCoherent, ops::DeclarePool, ops::AllocFromPool, ops::ReleaseFromPool, ops::MmapFromPool,
-                   ops::Munmap, ops::ReleasePool, ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail>;
+                   ops::Munmap, ops::ReleasePool, ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail,
+                   ops::AllocOpaque, ops::MmapCoherent, ops::AllocNoncoherent, ops::FreeNoncoherent>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

@@ -43,6 +43,8 @@ Glyph glyph(uint8_t s)
         return {'S', 33, "coherent"};
     case Owner::guard:
         return {'t', 90, "tail of a block"};
+    case Owner::opaque:
+        return {'o', 33, "opaque"};
     default:
         return {'?', 0, "?"};
     }

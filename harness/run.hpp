@@ -19,6 +19,11 @@ inline uint32_t attrs_of(uint64_t word)
     return word ? DMAUDIT_ATTR_SKIP_CPU_SYNC : 0u;
 }
 
+inline uint32_t another_direction(uint64_t d)
+{
+    return d == DMAUDIT_TO_DEVICE ? DMAUDIT_FROM_DEVICE : DMAUDIT_TO_DEVICE;
+}
+
 // One case while it runs. Names lead to what the auditor handed out; what was never made has tag 0.
 class Run {
   public:
@@ -77,6 +82,11 @@ class Run {
     // ---- the data oracle ----
     void expect_contents(Range r, bool bounced, bool handed_over);
     void check_device_read(Range original, Range target, uint32_t device, bool bounced);
+    Skip sync_block(uint64_t block, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
+    bool noncoherent(uint64_t name) const
+    {
+        return name_kind(name) == obj_block && auditor_.blocks()[tag(name)].noncoherent();
+    }
     void new_block(uint64_t name, const dmaudit_block& b, bool zeroed);
 
     Skip perform(const ops::Buffer&);
@@ -112,6 +122,10 @@ class Run {
     {
         return adversary(Machine::Act::prefetch, o.object.v, o.off.v, o.len.v, o.callback.v);
     }
+    Skip perform(const ops::AllocOpaque&);
+    Skip perform(const ops::MmapCoherent&);
+    Skip perform(const ops::AllocNoncoherent&);
+    Skip perform(const ops::FreeNoncoherent&);
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);

@@ -136,7 +136,7 @@ Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t li
     const bool bounced = mapping && auditor_.mappings()[t].bounced;
     const Range original{auditor_.bytes_of(t).at + off, len};
     const uint64_t bus = (mapping ? mappings_[name_number(object)].bus : blocks_[name_number(object)].bus) + off;
-    const auto at = machine_.reach(device, bus, len);
+    const auto at = machine_.reach(device, bus, len, write ? Iommu::write : Iommu::read);
     if (!at) {
         session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus, true});
         return Skip::executed;

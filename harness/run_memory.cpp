@@ -1,9 +1,7 @@
-// Coherent blocks and pools.
+// Coherent, opaque and non-coherent blocks.
 #include "harness/run.hpp"
 
 namespace dmaudit {
-
-// ---- coherent ----
 
 dmaudit_block Run::lied_block(uint64_t name, uint64_t lie) const
 {
@@ -78,52 +76,56 @@ Skip Run::perform(const ops::FreeCoherent& o)
                     : done(call([&] { return auditor_.free_coherent(lied_block(o.block.v, o.lie.v)); }));
 }
 
-// ---- pools ----
-
-Skip Run::perform(const ops::DeclarePool& o)
+Skip Run::perform(const ops::AllocOpaque& o)
 {
-    if (!DMAUDIT_HAS(provider_.pool, declare))
+    if (!DMAUDIT_HAS(provider_.coherent, alloc) || !auditor_.promises(DMAUDIT_PROMISES_NO_KERNEL_MAPPING))
         return Skip::impossible;
-    const auto at = pool_offset(case_.world, o.at.v, o.size.v);
-    if (!at || o.dev.v >= case_.world.n_devices ||
-        auditor_.map().first_in({*at, o.size.v}, transition(Event::pool_declare).rule))
+    if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
-    const auto& d = case_.world.devices[o.dev.v];
-    if (o.size.v && machine_.phys_of(*at) + d.offset + (o.size.v - 1) > d.limit)
-        return Skip::impossible; // no client declares memory that its device cannot reach
-    uint32_t exclusive = o.exclusive.v != 0;
+    const dmaudit_request req{
+        sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, 0, DMAUDIT_ATTR_NO_KERNEL_MAPPING};
+    dmaudit_block b{};
+    b.struct_size = sizeof b;
+    const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
+    if (rc == DMAUDIT_OK && !failed())
+        new_block(o.out.v, b, false);
+    return done(rc);
+}
+
+Skip Run::perform(const ops::MmapCoherent& o)
+{
+    if (!DMAUDIT_HAS(provider_.coherent, mmap))
+        return Skip::impossible;
+    if (!made(o.block.v))
+        return Skip::not_made;
     Tag t = 0;
-    const int rc = call([&] { return auditor_.declare_pool(narrow(o.dev.v), {*at, o.size.v}, &exclusive, &t); });
-    if (rc == DMAUDIT_OK && t) {
-        pools_[name_number(o.out.v)] = t;
+    const int rc =
+        call([&] { return auditor_.mmap_coherent(lied_block(o.block.v, o.lie.v), o.pgoff.v, o.pages.v, &t); });
+    if (t) {
+        windows_[name_number(o.out.v)] = t;
         make(o.out.v);
     }
     return done(rc);
 }
 
-Skip Run::perform(const ops::AllocFromPool& o)
+Skip Run::perform(const ops::AllocNoncoherent& o)
 {
-    if (!DMAUDIT_HAS(provider_.pool, alloc_from))
+    if (!DMAUDIT_HAS(provider_.coherent, alloc_noncoherent))
         return Skip::impossible;
-    if (!made(o.pool.v))
-        return Skip::not_made;
-    const Tag pool = tag(o.pool.v);
+    if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
+        return Skip::impossible;
+    const dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, 0, 0};
     dmaudit_block b{};
-    int ours = 0;
-    const int rc = call([&] { return auditor_.alloc_from_pool(pool, o.size.v, &b, &ours); });
-    if (rc == Auditor::withheld || failed())
-        return done(rc);
-    if (ours && rc == DMAUDIT_OK) {
-        new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING));
-        first_.from_pool(pool, o.size.v);
-    } else
-        check_exhaustion(session_, pool, o.size.v);
-    return Skip::executed;
+    b.struct_size = sizeof b;
+    const int rc = call([&] { return auditor_.alloc_noncoherent(req, narrow(o.dir.v), &b); });
+    if (rc == DMAUDIT_OK && !failed())
+        new_block(o.out.v, b, true);
+    return done(rc);
 }
 
-Skip Run::perform(const ops::ReleaseFromPool& o)
+Skip Run::perform(const ops::FreeNoncoherent& o)
 {
-    if (!DMAUDIT_HAS(provider_.pool, release_from))
+    if (!DMAUDIT_HAS(provider_.coherent, free_noncoherent))
         return Skip::impossible;
     if (!made(o.block.v))
         return Skip::not_made;
@@ -132,39 +134,29 @@ Skip Run::perform(const ops::ReleaseFromPool& o)
         expect_contents(auditor_.bytes_of(t), false, false);
     if (failed())
         return Skip::executed;
-    int ours = 0;
-    return done(call([&] { return auditor_.release_from_pool(lied_block(o.block.v, o.lie.v), &ours); }));
+    const uint32_t direction = linux_direction(auditor_.blocks()[t].direction);
+    return done(call([&] {
+        return auditor_.free_noncoherent(lied_block(o.block.v, o.lie.v),
+                                         o.lie.v == lie_other_dir ? another_direction(direction) : direction);
+    }));
 }
 
-Skip Run::perform(const ops::MmapFromPool& o)
+Skip Run::sync_block(uint64_t block, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase)
 {
-    if (!DMAUDIT_HAS(provider_.pool, mmap_from))
+    if (!DMAUDIT_HAS(provider_.coherent, sync_noncoherent))
         return Skip::impossible;
-    if (!made(o.block.v))
-        return Skip::not_made;
-    Tag t = 0;
-    int ours = 0;
+    const Tag t = tag(block);
+    const uint32_t own = linux_direction(auditor_.blocks()[t].direction);
+    const uint32_t d = lie == lie_other_dir     ? another_direction(own)
+                       : dir == same_direction ? own
+                                               : narrow(dir);
+    const dmaudit_block b = lied_block(block, lie);
     const int rc =
-        call([&] { return auditor_.mmap_from_pool(lied_block(o.block.v, o.lie.v), o.pgoff.v, o.pages.v, &t, &ours); });
-    if (t) {
-        windows_[name_number(o.out.v)] = t;
-        make(o.out.v);
+        call([&] { return auditor_.sync_noncoherent(b, off, len + (lie == lie_size_more), d, phase); });
+    if (rc == DMAUDIT_OK && !failed()) {
+        expect_contents({auditor_.bytes_of(t).at + off, len}, false, true);
+        expect_contents(auditor_.bytes_of(t), false, false);
     }
-    return done(rc);
-}
-
-Skip Run::perform(const ops::Munmap& o)
-{
-    return made(o.window.v) ? done(auditor_.munmap(tag(o.window.v))) : Skip::not_made;
-}
-
-Skip Run::perform(const ops::ReleasePool& o)
-{
-    if (!DMAUDIT_HAS(provider_.pool, release))
-        return Skip::impossible;
-    if (!made(o.pool.v))
-        return Skip::not_made;
-    const int rc = call([&] { return auditor_.release_pool(tag(o.pool.v)); });
     return done(rc);
 }
 

@@ -35,21 +35,14 @@ dmaudit_mapping Run::lied_mapping(uint64_t name, uint64_t lie) const
     return m;
 }
 
-namespace {
-
-uint32_t another_direction(uint64_t d)
-{
-    return d == DMAUDIT_TO_DEVICE ? DMAUDIT_FROM_DEVICE : DMAUDIT_TO_DEVICE;
-}
-
-} // namespace
-
 Skip Run::perform(const ops::MapSingle& o)
 {
     if (!DMAUDIT_HAS(provider_.streaming, map_single))
         return Skip::impossible;
     if (!made(o.buffer.v))
         return Skip::not_made;
+    if (noncoherent(o.buffer.v))
+        return Skip::impossible; // a mapping by itself
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
     const Tag t = tag(o.buffer.v);
@@ -105,6 +98,8 @@ Skip Run::sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint6
         return Skip::impossible;
     if (!made(mapping))
         return Skip::not_made;
+    if (noncoherent(mapping))
+        return sync_block(mapping, off, len, dir, lie, phase);
     const dmaudit_mapping m = lied_mapping(mapping, lie);
     uint32_t d = dir == same_direction ? m.direction : narrow(dir);
     if (lie == lie_other_dir)

@@ -32,8 +32,11 @@ int Session::open(const World& w, const dmaudit_provider& provider)
         at += w.banks[i].size;
     }
     for (unsigned i = 0; i < w.n_devices; i++) {
-        spec.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0};
-        around.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0};
+        DeviceSpec d = w.devices[i];
+        if (!(provider.promises & DMAUDIT_PROMISES_IOMMU))
+            d.iommu = 0;
+        spec.devices[i] = {d.limit, d.offset, d.coherent != 0, d.iommu != 0};
+        around.devices[i] = {d.limit, d.offset, d.coherent != 0, d.iommu != 0};
     }
     machine_.configure(spec, this);
     around.ram = machine_.ram_size();
@@ -71,6 +74,8 @@ void Session::close()
               true});
     if (sound && machine_.metadata_kept())
         fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind", 0, 0, false});
+    if (sound && machine_.translations())
+        fail({RuleId::lost_capacity, 0, {}, 0, "close left pages mapped in an IOMMU", 0, machine_.translations(), true});
     if (sound && machine_.cache().uncached_pages())
         fail(
             {RuleId::lost_capacity, 0, {}, 0, "close left pages uncached", 0, machine_.cache().uncached_pages(), true});

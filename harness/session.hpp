@@ -44,6 +44,11 @@ class Session final : MachineObserver, Evidence {
     {
         return machine_.translate(device, bus, len);
     }
+    bool reaches(unsigned device, uint64_t bus, uint64_t len, bool reads, bool writes) const override
+    {
+        const unsigned rights = (reads ? Iommu::read : 0u) | (writes ? Iommu::write : 0u);
+        return machine_.reach(device, bus, len, rights).has_value();
+    }
     std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override
     {
         return machine_.offset_of(phys, len);

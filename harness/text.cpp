@@ -37,7 +37,7 @@ std::string value(Shape shape, uint64_t v)
 std::string device(const DeviceSpec& d)
 {
     return std::string(" coherent=") + (d.coherent ? "yes" : "no") + " limit=" + hex(d.limit) +
-           " offset=" + hex(d.offset);
+           " offset=" + hex(d.offset) + (d.iommu ? " iommu=yes" : "");
 }
 
 // ---- reading
@@ -286,7 +286,8 @@ class Parser {
 
     void world()
     {
-        static constexpr std::string_view known[] = {"page", "line", "banks", "coherent", "limit", "offset", "mode"};
+        static constexpr std::string_view known[] = {"page",  "line",   "banks", "coherent",
+                                                     "limit", "offset", "iommu", "mode"};
         if (!early("world"))
             return;
         if (world_seen_ || case_.world.n_devices > 1)
@@ -307,6 +308,8 @@ class Parser {
                 return number("limit", s, w.devices[0].limit);
             case 5:
                 return number("offset", s, w.devices[0].offset);
+            case 6:
+                return argument("iommu", Shape::flag, s, w.devices[0].iommu);
             default:
                 w.mode = s == "conforming" ? Mode::conforming : Mode::hostile;
                 return s == "conforming" || s == "hostile" ||
@@ -338,7 +341,7 @@ class Parser {
 
     void add_device()
     {
-        static constexpr std::string_view known[] = {"coherent", "limit", "offset"};
+        static constexpr std::string_view known[] = {"coherent", "limit", "offset", "iommu"};
         World& w = case_.world;
         if (!early("device"))
             return;
@@ -346,8 +349,8 @@ class Parser {
             return void(fail("a world has at most " + decimal(max_devices) + " devices"));
         DeviceSpec& d = w.devices[w.n_devices++];
         keys("device", known, [&](size_t i, std::string_view s) {
-            return i == 0 ? argument("coherent", Shape::flag, s, d.coherent)
-                          : number(known[i], s, i == 1 ? d.limit : d.offset);
+            return i == 0 || i == 3 ? argument(known[i], Shape::flag, s, i == 0 ? d.coherent : d.iommu)
+                                    : number(known[i], s, i == 1 ? d.limit : d.offset);
         });
     }
 

@@ -85,6 +85,8 @@ std::string_view world_error(const World& w)
     for (unsigned i = 0; i < w.n_devices; i++) {
         if (w.devices[i].coherent > 1)
             return "coherent is yes or no";
+        if (w.devices[i].iommu > 1 || (w.devices[i].iommu && w.devices[i].offset))
+            return "iommu is yes or no, and a device behind one has no offset";
         for (unsigned k = 0; k < w.n_banks; k++) {
             const uint64_t first = w.banks[k].phys + w.devices[i].offset, last = first + (w.banks[k].size - 1);
             if (last < first || last == ~uint64_t{0})

@@ -23,6 +23,7 @@ struct DeviceSpec {
     uint64_t limit = 0xffffffff; // last address it can drive (inclusive)
     uint64_t offset = 0;         // device address = physical address + offset
     uint64_t coherent = 0;
+    uint64_t iommu = 0; // its addresses are translated; offset is 0 then
     friend bool operator==(const DeviceSpec&, const DeviceSpec&) = default;
 };
 

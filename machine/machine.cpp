@@ -94,6 +94,22 @@ Machine::Machine() : cache_(ram_.door())
         if (m.log_.size() > 4096)
             m.log_.resize(4096);
     };
+    platform_.has_iommu = [](void* self, uint32_t device) -> int {
+        const MachineSpec& spec = of(self).spec_;
+        return device < spec.n_devices && spec.devices[device].iommu;
+    };
+    platform_.iommu_map = [](void* self, uint32_t device, uint64_t iova, uint64_t phys, uint64_t len, uint32_t rights) {
+        return of(self).iommu_map(device, iova, phys, len, rights);
+    };
+    platform_.iommu_unmap = [](void* self, uint32_t device, uint64_t iova, uint64_t len) {
+        return of(self).iommu_unmap(device, iova, len);
+    };
+    platform_.iommu_flush = [](void* self, uint32_t device) {
+        Machine& m = of(self);
+        m.enter(PlatformCall::iommu_flush, 0, 0);
+        if (device < m.spec_.n_devices)
+            m.iommus_[device].flush();
+    };
 }
 
 Machine::~Machine()
@@ -140,6 +156,8 @@ void Machine::reset()
     for (uint64_t at = 0; at < ram_size_; at += 4096)
         if (!same_page(ram_.door() + at, Ram::initial_page()))
             copy_bytes(ram_.door() + at, Ram::initial_page(), 4096);
+    for (unsigned i = 0; i < spec_.n_devices; i++)
+        iommus_[i].clear();
     while (metas_) {
         Meta* next = metas_->next;
         std::free(metas_);
@@ -165,19 +183,54 @@ uint64_t Machine::phys_of(uint64_t offset) const
     return spec_.banks[i].phys + (offset - bank_at_[i]);
 }
 
-std::optional<uint64_t> Machine::translate(unsigned device, uint64_t bus, uint64_t len) const
+std::optional<uint64_t> Machine::translate(unsigned device, uint64_t bus, uint64_t len, uint8_t rights) const
 {
     if (device >= spec_.n_devices || bus == DMAUDIT_NO_ADDRESS)
         return {};
+    if (spec_.devices[device].iommu)
+        return iommus_[device].translate(spec_.page, bus, len, rights);
     return offset_of(bus - spec_.devices[device].offset, len);
 }
 
-std::optional<uint64_t> Machine::reach(unsigned device, uint64_t bus, uint64_t len) const
+std::optional<uint64_t> Machine::reach(unsigned device, uint64_t bus, uint64_t len, unsigned rights) const
 {
-    const auto at = translate(device, bus, len);
+    const auto at = translate(device, bus, len, static_cast<uint8_t>(rights));
     if (!at || bus > spec_.devices[device].limit || (len && len - 1 > spec_.devices[device].limit - bus))
         return {};
     return at;
+}
+
+uint64_t Machine::translations() const
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < spec_.n_devices; i++)
+        n += iommus_[i].pages();
+    return n;
+}
+
+int Machine::iommu_map(unsigned device, uint64_t iova, uint64_t phys, uint64_t len, uint32_t rights)
+{
+    if (device >= spec_.n_devices || !spec_.devices[device].iommu)
+        return DMAUDIT_ENODEV;
+    const auto at = offset_of(phys, len);
+    const uint64_t page = spec_.page, last = iova + (len - 1);
+    if (!at || len == 0 || iova % page || phys % page || len % page || last < iova ||
+        last > spec_.devices[device].limit || rights == 0 || rights > (DMAUDIT_IOMMU_READ | DMAUDIT_IOMMU_WRITE))
+        return DMAUDIT_EINVAL;
+    enter(PlatformCall::iommu_map, *at, len);
+    if (injected())
+        return DMAUDIT_ENOMEM;
+    return iommus_[device].map(page, iova, *at, len, static_cast<uint8_t>(rights)) ? DMAUDIT_OK : DMAUDIT_EINVAL;
+}
+
+int Machine::iommu_unmap(unsigned device, uint64_t iova, uint64_t len)
+{
+    if (device >= spec_.n_devices || !spec_.devices[device].iommu)
+        return DMAUDIT_ENODEV;
+    if (len == 0 || iova % spec_.page || len % spec_.page || len > Ram::capacity)
+        return DMAUDIT_EINVAL;
+    enter(PlatformCall::iommu_unmap, 0, len);
+    return iommus_[device].unmap(spec_.page, iova, len) ? DMAUDIT_OK : DMAUDIT_EINVAL;
 }
 
 void Machine::device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const

@@ -3,6 +3,7 @@
 #pragma once
 #include "dmaudit/provider.h"
 #include "machine/cache.hpp"
+#include "machine/iommu.hpp"
 #include "machine/ram.hpp"
 
 #include <array>
@@ -19,6 +20,7 @@ struct MachineSpec {
     struct Device {
         uint64_t limit, offset;
         bool coherent;
+        bool iommu = false; // offset is 0 then
     };
     uint64_t page = 4096, line = 64;
     unsigned n_banks = 0, n_devices = 0;
@@ -26,7 +28,18 @@ struct MachineSpec {
     std::array<Device, most> devices{};
 };
 
-enum class PlatformCall : uint8_t { clean, invalidate, set_uncached, meta_alloc, meta_free, lock, unlock };
+enum class PlatformCall : uint8_t {
+    clean,
+    invalidate,
+    set_uncached,
+    meta_alloc,
+    meta_free,
+    lock,
+    unlock,
+    iommu_map,
+    iommu_unmap,
+    iommu_flush
+};
 
 // Told of platform calls, before they take effect, and of what the cache destroys.
 class MachineObserver : public CacheObserver {
@@ -60,10 +73,16 @@ class Machine {
     std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const; // nothing: not all in one bank
     uint64_t phys_of(uint64_t offset) const;
 
-    // Where a device's range lies in RAM, whether or not the device can drive the address; nothing: not RAM.
-    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const;
-    // The same for an access; nothing also beyond the device's limit: the device faults.
-    std::optional<uint64_t> reach(unsigned device, uint64_t bus, uint64_t len) const;
+    // Where a device's range lies in RAM, whether or not the device can drive the address and has the rights; nothing: not
+    // RAM, not translated, or not one range.
+    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const
+    {
+        return translate(device, bus, len, 0);
+    }
+    // The same for accesses with these rights (Iommu::read, write); nothing also beyond the device's limit: the device
+    // faults.
+    std::optional<uint64_t> reach(unsigned device, uint64_t bus, uint64_t len, unsigned rights = 0) const;
+    uint64_t translations() const; // pages in all IOMMUs
     bool coherent(unsigned device) const { return spec_.devices[device].coherent; }
     void device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const;
     void device_write(unsigned device, uint64_t at, uint64_t len, const uint8_t* in);
@@ -93,6 +112,9 @@ class Machine {
     struct Meta; // header of a metadata allocation
     static Machine& of(void* self) { return *static_cast<Machine*>(self); }
     void enter(PlatformCall call, uint64_t at, uint64_t len);
+    std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len, uint8_t rights) const;
+    int iommu_map(unsigned device, uint64_t iova, uint64_t phys, uint64_t len, uint32_t rights);
+    int iommu_unmap(unsigned device, uint64_t iova, uint64_t len);
     bool injected();
 
     Ram ram_;
@@ -104,6 +126,7 @@ class Machine {
     std::array<dmaudit_bank, MachineSpec::most> banks_{};
     std::array<dmaudit_range, MachineSpec::most> arenas_{};
     std::array<dmaudit_device, MachineSpec::most> devices_{};
+    std::array<Iommu, MachineSpec::most> iommus_;
     dmaudit_platform platform_{};
     Meta* metas_ = nullptr;
     struct Armed {

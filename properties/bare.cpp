@@ -19,7 +19,7 @@ Bare::Bare(Machine& machine, const World& w, const dmaudit_provider& provider)
     for (unsigned i = 0; i < w.n_banks; i++)
         spec.banks[i] = {w.banks[i].phys, w.banks[i].size, divide(w, i).arena};
     for (unsigned i = 0; i < w.n_devices; i++)
-        spec.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0};
+        spec.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0, w.devices[i].iommu != 0};
     machine_.configure(spec, nullptr);
     opened = provider_.open(&machine_.platform(), &ctx_);
     open_ = opened == DMAUDIT_OK;

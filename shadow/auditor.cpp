@@ -3,6 +3,7 @@
 #include "shadow/asan.hpp"
 
 #include <algorithm>
+#include <sys/mman.h>
 
 namespace dmaudit {
 
@@ -24,7 +25,14 @@ std::string_view mark_name(Mark m)
     return names[static_cast<size_t>(m)];
 }
 
-Auditor::Auditor() : map_(1 << 20, code_of(N)), identity_(1 << 20) {}
+Auditor::Auditor() : map_(1 << 20, code_of(N)), identity_(1 << 20)
+{
+    void* p = mmap(nullptr, decltype(blocks_)::capacity * token_bytes, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        broken_precondition("no address space for the tokens of opaque blocks");
+    tokens_ = static_cast<uint8_t*>(p);
+}
 
 void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudit_provider& inner, void* ctx,
                     std::span<const Range> arenas)
@@ -55,6 +63,7 @@ void Auditor::begin(const Surroundings& around, Evidence& evidence, const dmaudi
 Auditor::~Auditor()
 {
     lift_mirror();
+    ::munmap(tokens_, decltype(blocks_)::capacity * token_bytes);
 }
 
 // Between sessions the whole view stays poisoned; what a session allows is taken back at its end.
@@ -223,6 +232,33 @@ bool Auditor::check_range(uint64_t offset, uint64_t length, uint64_t size, RuleI
     return true;
 }
 
+// What was unmapped or freed is out of the device's reach, but for pages that others of its mappings share.
+bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t)
+{
+    if (!iommu(device) || !audits_ || promises(DMAUDIT_TRAIT_LAZY_FLUSH) || gone.empty())
+        return true;
+    const Range seen = Range{bus, gone.len}.lines(around_.page);
+    const auto shared = [&](uint32_t owner, uint64_t first, uint64_t len, uint64_t at) {
+        return owner == device && Range{first, len}.lines(around_.page).contains(at);
+    };
+    for (uint64_t at = seen.at; at < seen.end(); at += around_.page) {
+        if (!evidence_->translate(device, at, 1))
+            continue;
+        bool used = false;
+        for (uint32_t i = 0; i < mappings_.live_count() && !used; i++) {
+            const MappingRecord& m = mappings_[mappings_.live(i)];
+            used = shared(m.device, m.inner.bus, m.original.len, at);
+        }
+        for (uint32_t i = 0; i < blocks_.live_count() && !used; i++) {
+            const BlockRecord& b = blocks_[blocks_.live(i)];
+            used = shared(b.device, b.inner.bus, b.at.len, at);
+        }
+        if (!used)
+            return fail(RuleId::still_reachable, gone, t, "the IOMMU still translates an address of it", 0, at), false;
+    }
+    return true;
+}
+
 // A legal call failed: nothing may have changed.
 void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
 {
@@ -246,6 +282,9 @@ void Auditor::writeback_over_stale(uint64_t line_at)
         const auto awaited = [](uint8_t s) {
             return owner_of(s) == Owner::device && cache_of(s) == CacheState::device_wrote;
         };
+        for (uint32_t i = 0; i < blocks_.live_count(); i++)
+            if (const BlockRecord& b = blocks_[blocks_.live(i)]; b.noncoherent() && b.at.contains(at))
+                lost = awaited(map_.at(at)) ? at : lost;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& m = mappings_[mappings_.live(i)];
             if (m.target.contains(at) && awaited(map_.at(m.original.at + (at - m.target.at))))

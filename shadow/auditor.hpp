@@ -90,6 +90,10 @@ class Auditor {
     // ---- facets; struct conventions as in provider.h, codes of the provider or `withheld` ----
     int alloc_coherent(const dmaudit_request&, dmaudit_block* out);
     int free_coherent(const dmaudit_block&);
+    int mmap_coherent(const dmaudit_block&, uint64_t pgoff, uint64_t pages, Tag* out);
+    int alloc_noncoherent(const dmaudit_request&, uint32_t direction, dmaudit_block* out);
+    int free_noncoherent(const dmaudit_block&, uint32_t direction);
+    int sync_noncoherent(const dmaudit_block&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
     int map_single(const dmaudit_request&, void* cpu, uint32_t direction, dmaudit_mapping* out);
     int unmap_single(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
     int sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
@@ -119,6 +123,7 @@ class Auditor {
     const Slots<WindowRecord, Kind::window>& windows() const { return windows_; }
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
+    dmaudit_block as_client_sees(Tag block) const;
     Tag pool_of(uint32_t device) const;
     const dmaudit_provider& provider() const { return *inner_; }
     bool promises(uint64_t bit) const { return (inner_->promises & bit) != 0; }
@@ -137,6 +142,7 @@ class Auditor {
     uint8_t* door(uint64_t at) const { return around_.provider_view + at; }
     uint8_t* client(uint64_t at) const { return around_.client_view + at; }
     bool coherent(uint32_t device) const { return around_.devices[device].coherent; }
+    bool iommu(uint32_t device) const { return around_.devices[device].iommu; }
     uint64_t bus_offset(uint32_t device) const { return around_.devices[device].offset; }
     std::nullopt_t fail(RuleId, Range, Tag, const char* what);
     void fail(RuleId, Range, Tag, const char* what, uint64_t expected, uint64_t got);
@@ -170,9 +176,17 @@ class Auditor {
 
     // results
     bool check_handed_to_device(const MappingRecord&, uint64_t offset, uint64_t length);
-    bool accept_block(const dmaudit_request&, const dmaudit_block&, Tag pool, dmaudit_block* out);
+    bool accept_block(const dmaudit_request&, const dmaudit_block&, Tag pool, Event, dmaudit_block* out);
+    bool check_window(Tag block, uint64_t pgoff, uint64_t pages, const dmaudit_window&, Tag* out);
+    bool check_sync_direction(Direction of, uint32_t direction, bool for_cpu, Range, Tag);
+    uint8_t* token(Tag block) const { return tokens_ + uint64_t{tag_slot(block)} * token_bytes; }
+    void scribble_over(Range);
+    bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     void refused(bool by_contract, uint64_t uncached_before, Tag);
 
+    // Opaque blocks are named by addresses in a range that nobody can touch: a dereference faults at once.
+    static constexpr uint64_t token_bytes = 65536;
+    uint8_t* tokens_ = nullptr;
     Surroundings around_;
     Evidence* evidence_ = nullptr;
     const dmaudit_provider* inner_ = nullptr;

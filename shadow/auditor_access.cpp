@@ -16,7 +16,8 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
     const Event e = window  ? (write ? Event::window_write : Event::window_read)
                     : write ? Event::cpu_write
                             : Event::cpu_read;
-    if (blocks_.known(object) && !write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) &&
+    const bool noncoherent = blocks_.known(object) && blocks_[object].noncoherent();
+    if (blocks_.known(object) && !noncoherent && !write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) &&
         !coherent(blocks_[object].device))
         return true; // contents are between client and provider: nothing to judge
     if (!judge(e, r, object))
@@ -38,7 +39,7 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
                 fail(RuleId::cpu_write_of_device_bytes, {part.at, 1}, t, "one of several mappings still has the bytes");
             }
         });
-    if (denied || (kind == Kind::buffer && !lines_at_cpu_write(r)))
+    if (denied || ((kind == Kind::buffer || noncoherent) && !lines_at_cpu_write(r)))
         return false;
     const bool held = mappings_.live_count() && !r.empty() && owner_of(map_.at(r.at)) == Owner::cpu &&
                       direction_of(map_.at(r.at)) != Direction::none;
@@ -75,7 +76,8 @@ bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64
         if (!check_range(offset, length, whole.len, RuleId::out_of_bounds, object))
             return false;
         const Range r{whole.at + offset, length};
-        if (!write && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !coherent(device))
+        if (!write && !blocks_[object].noncoherent() && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) &&
+            !coherent(device))
             return true;
         if (!judge(e, r, object))
             return false;

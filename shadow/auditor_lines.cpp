@@ -94,6 +94,17 @@ bool Auditor::lines_at_cpu_write(Range r)
             return false;
         }
     }
+    for (uint32_t i = 0; i < blocks_.live_count(); i++) {
+        const Tag other = blocks_.live(i);
+        const BlockRecord& b = blocks_[other];
+        if (!b.noncoherent() || b.direction == Direction::to || coherent(b.device) || !b.at.overlaps(lines))
+            continue;
+        if (const auto hit = map_.first_in(b.at.intersect(lines), with_writing_device.in)) {
+            fail(RuleId::dirty_line_over_device_data, {hit->at, 1}, other,
+                 "the CPU dirties a line that holds bytes of a device");
+            return false;
+        }
+    }
     return true;
 }
 

@@ -7,13 +7,6 @@
 namespace dmaudit {
 namespace {
 
-Direction direction_from(uint32_t linux_direction)
-{
-    return linux_direction == DMAUDIT_TO_DEVICE     ? Direction::to
-           : linux_direction == DMAUDIT_FROM_DEVICE ? Direction::from
-                                                    : Direction::bi;
-}
-
 Event map_event(Direction d, bool skip, bool keeps)
 {
     switch (d) {
@@ -67,6 +60,8 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     const Direction d = direction_from(direction);
     const bool skip = (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
     const Event e = map_event(d, skip, promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN));
+    if (!refuse && blocks_.alive(object) && blocks_[object].noncoherent())
+        return fail(RuleId::overlapping_mapping, r, object, "the block is a mapping by itself"), withheld;
     if (!refuse) {
         if (e == Event::map_from && !coherent(req.device))
             own_up_to_dirt(r);
@@ -118,6 +113,11 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     const auto target = evidence_->translate(req.device, m.bus, req.size);
     if (!target)
         return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), rc;
+    if (iommu(req.device) && rec.reachable &&
+        !evidence_->reaches(req.device, m.bus, req.size, d != Direction::from, d != Direction::to))
+        return fail(RuleId::wrong_translation, r, object, "the IOMMU denies the device what its direction needs", 0,
+                    m.bus),
+               rc;
     rec.target = {*target, req.size};
     rec.bounced = *target != at;
     if (rec.bounced && audits_) {
@@ -281,7 +281,23 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
     apply(at_tail, tail);
     recompute(rec.original);
     mirror_by_state(rec.original);
+    check_unreachable(rec.device, rec.inner.bus, rec.original, tag);
     return rc;
+}
+
+bool Auditor::check_sync_direction(Direction of, uint32_t direction, bool for_cpu, Range r, Tag tag)
+{
+    if (direction > DMAUDIT_FROM_DEVICE)
+        return fail(RuleId::wrong_direction, r, tag, "no direction in which anything can be transferred"), false;
+    const Direction d = direction_from(direction);
+    if (d == of)
+        return true;
+    if (of != Direction::bi)
+        return fail(RuleId::wrong_direction, r, tag, "direction against the mapping's", linux_direction(of), direction),
+               false;
+    if (d == (for_cpu ? Direction::to : Direction::from))
+        return fail(RuleId::sync_without_effect, r, tag, "a sync in this direction moves nothing to that side"), false;
+    return true;
 }
 
 int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase)
@@ -293,18 +309,8 @@ int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, ui
     const MappingRecord& rec = mappings_[tag];
     const Range r{rec.original.at + offset, length};
     const bool for_cpu = phase == DMAUDIT_FOR_CPU;
-    if (direction > DMAUDIT_FROM_DEVICE)
-        return fail(RuleId::wrong_direction, r, tag, "no direction in which anything can be transferred"), withheld;
-    const Direction d = direction_from(direction);
-    if (d != rec.direction) {
-        if (rec.direction != Direction::bi)
-            return fail(RuleId::wrong_direction, r, tag, "direction against the mapping's", rec.inner.direction,
-                        direction),
-                   withheld;
-        if (d == (for_cpu ? Direction::to : Direction::from))
-            return fail(RuleId::sync_without_effect, r, tag, "a sync in this direction moves nothing to that side"),
-                   withheld;
-    }
+    if (!check_sync_direction(rec.direction, direction, for_cpu, r, tag))
+        return withheld;
     const Event e = for_cpu ? Event::sync_for_cpu : Event::sync_for_device;
     if (!judge(e, r, tag) || (!for_cpu && !lines_at_sync_for_device(r, rec)))
         return withheld;

@@ -14,6 +14,8 @@ class Evidence {
     virtual ~Evidence() = default;
     // Where a device's range lies in RAM, whatever the device's limit; nothing: not (all) RAM.
     virtual std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const = 0;
+    // May the device access all of the range so?
+    virtual bool reaches(unsigned device, uint64_t bus, uint64_t len, bool reads, bool writes) const = 0;
     virtual std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const = 0;
     virtual uint64_t phys_of(uint64_t offset) const = 0;
     // First byte in which a non-coherent device sees something else than the CPU.
@@ -37,6 +39,7 @@ struct Surroundings {
         uint64_t limit;  // inclusive
         uint64_t offset; // device address = physical address + offset
         bool coherent;
+        bool iommu = false; // offset is 0 then
     };
     uint64_t ram = 0, page = 4096, line = 64;                 // bytes
     uint8_t *provider_view = nullptr, *client_view = nullptr; // two aliases of RAM

@@ -26,6 +26,7 @@ constexpr Row written(Event e, uint32_t states)
 }
 
 constexpr uint32_t D_writable = Dfrom | Dbi; // handed to a device that may write
+constexpr uint32_t coherent = S | O;          // with and without a CPU mapping
 constexpr uint32_t everything = (1u << state_count) - 1;
 constexpr uint32_t mapped = Hto | Hwritable | Dto | D_writable | M_any;
 
@@ -37,32 +38,32 @@ constexpr Row rows[] = {
     legal(buffer_free, C_any, N, Row::to_0),
     breaks(buffer_free, mapped, R::free_while_mapped),
     breaks(buffer_free, N | P, R::double_free),
-    breaks(buffer_free, S | PAD, R::wrong_kind),
+    breaks(buffer_free, coherent | PAD, R::wrong_kind),
 
     // ---- map: the device gets the bytes ----
     legal(map_to, C_any, Dto),
     legal(map_to, Hto | Dto | M_any, M_c), // reading together is legal; the registry remembers who holds what
     breaks(map_to, Hwritable | D_writable, R::overlapping_mapping),
-    breaks(map_to, S, R::wrong_kind),
+    breaks(map_to, coherent, R::wrong_kind),
     breaks(map_to, PAD | N, R::out_of_bounds),
     breaks(map_to, P, R::use_after_free),
 
     legal(map_from, C_c | C_s, Dfrom_c),
     legal(map_from, C_d, Dfrom_c, Row::to_0), // an invalidating provider may drop what was not handed over
     breaks(map_from, mapped, R::overlapping_mapping),
-    breaks(map_from, S, R::wrong_kind),
+    breaks(map_from, coherent, R::wrong_kind),
     breaks(map_from, PAD | N, R::out_of_bounds),
     breaks(map_from, P, R::use_after_free),
 
     legal(map_from_keeps, C_any, Dfrom_c),
     breaks(map_from_keeps, mapped, R::overlapping_mapping),
-    breaks(map_from_keeps, S, R::wrong_kind),
+    breaks(map_from_keeps, coherent, R::wrong_kind),
     breaks(map_from_keeps, PAD | N, R::out_of_bounds),
     breaks(map_from_keeps, P, R::use_after_free),
 
     legal(map_bi, C_any, Dbi_c),
     breaks(map_bi, mapped, R::overlapping_mapping),
-    breaks(map_bi, S, R::wrong_kind),
+    breaks(map_bi, coherent, R::wrong_kind),
     breaks(map_bi, PAD | N, R::out_of_bounds),
     breaks(map_bi, P, R::use_after_free),
 
@@ -72,7 +73,7 @@ constexpr Row rows[] = {
     legal(map_skip_to, Hto_c | Dto | M_c, M_c),
     legal(map_skip_to, Hto_d | M_d, M_d),
     breaks(map_skip_to, Hwritable | D_writable, R::overlapping_mapping),
-    breaks(map_skip_to, S, R::wrong_kind),
+    breaks(map_skip_to, coherent, R::wrong_kind),
     breaks(map_skip_to, PAD | N, R::out_of_bounds),
     breaks(map_skip_to, P, R::use_after_free),
 
@@ -80,7 +81,7 @@ constexpr Row rows[] = {
     legal(map_skip_from, C_s, Dfrom_s),
     legal(map_skip_from, C_d, Hfrom_d),
     breaks(map_skip_from, mapped, R::overlapping_mapping),
-    breaks(map_skip_from, S, R::wrong_kind),
+    breaks(map_skip_from, coherent, R::wrong_kind),
     breaks(map_skip_from, PAD | N, R::out_of_bounds),
     breaks(map_skip_from, P, R::use_after_free),
 
@@ -88,7 +89,7 @@ constexpr Row rows[] = {
     legal(map_skip_bi, C_s, Dbi_s),
     legal(map_skip_bi, C_d, Hbi_d),
     breaks(map_skip_bi, mapped, R::overlapping_mapping),
-    breaks(map_skip_bi, S, R::wrong_kind),
+    breaks(map_skip_bi, coherent, R::wrong_kind),
     breaks(map_skip_bi, PAD | N, R::out_of_bounds),
     breaks(map_skip_bi, P, R::use_after_free),
 
@@ -98,7 +99,7 @@ constexpr Row rows[] = {
     legal(sync_for_cpu, Dto, Hto_c),
     legal(sync_for_cpu, Dfrom, Hfrom_c),
     legal(sync_for_cpu, Dbi, Hbi_c),
-    breaks(sync_for_cpu, C_any | N | P | S | PAD, R::sync_outside),
+    breaks(sync_for_cpu, C_any | N | P | coherent | PAD, R::sync_outside),
 
     legal(sync_for_device, Hto, Dto),
     legal(sync_for_device, M_any, M_c),
@@ -107,26 +108,26 @@ constexpr Row rows[] = {
     legal(sync_for_device, Hbi_c | Hbi_d, Dbi_c),
     legal(sync_for_device, Dto | Dfrom | Dbi_c),
     breaks(sync_for_device, Dbi_s, R::sync_discards_write), // a bounce would overwrite what the device wrote
-    breaks(sync_for_device, C_any | N | P | S | PAD, R::sync_outside),
+    breaks(sync_for_device, C_any | N | P | coherent | PAD, R::sync_outside),
 
     // ---- unmap: the CPU gets the bytes back ----
     legal(unmap, Hto_c | Hwritable_c | Dto | D_writable, C_c),
     legal(unmap, Hto_d, C_d),
     breaks(unmap, Hwritable_d, R::sync_discards_write),
     legal(unmap, M_any), // the registry recomputes
-    breaks(unmap, C_any | N | P | S | PAD, R::use_after_unmap),
+    breaks(unmap, C_any | N | P | coherent | PAD, R::use_after_unmap),
 
     legal(unmap_skip, Hto_c | Hwritable_c | Dto | Dfrom_c | Dbi_c, C_c),
     legal(unmap_skip, Hto_d | Hwritable_d, C_d),
     legal(unmap_skip, Dfrom_s | Dbi_s, C_s, Row::to_0),
     legal(unmap_skip, M_any),
-    breaks(unmap_skip, C_any | N | P | S | PAD, R::use_after_unmap),
+    breaks(unmap_skip, C_any | N | P | coherent | PAD, R::use_after_unmap),
 
     legal(unmap_tail, Hto_c | Hwritable_c | Dto | Dfrom_c | Dbi_c, C_c),
     legal(unmap_tail, Hto_d, C_d),
     legal(unmap_tail, Hwritable_d | Dfrom_s | Dbi_s, C_c, Row::to_0),
     legal(unmap_tail, M_any),
-    breaks(unmap_tail, C_any | N | P | S | PAD, R::use_after_unmap),
+    breaks(unmap_tail, C_any | N | P | coherent | PAD, R::use_after_unmap),
 
     // ---- CPU accesses ----
     unwritten(cpu_read, C_c, R::read_of_unwritten),
@@ -138,6 +139,7 @@ constexpr Row rows[] = {
     written(cpu_read, S),
     breaks(cpu_read, PAD | N, R::out_of_bounds),
     breaks(cpu_read, P, R::use_after_free),
+    breaks(cpu_read, O, R::opaque_dereference),
 
     legal(cpu_write, C_any, C_d, Row::to_1),
     legal(cpu_write, Hto | Dto, Hto_d, Row::to_1), // only the sync after the last write is asked for
@@ -148,38 +150,41 @@ constexpr Row rows[] = {
     legal(cpu_write, S, 0, Row::to_1),
     breaks(cpu_write, PAD | N, R::out_of_bounds),
     breaks(cpu_write, P, R::use_after_free),
+    breaks(cpu_write, O, R::opaque_dereference),
 
     // through a user-space window the whole page is legal
-    unwritten(window_read, S, R::read_of_unwritten),
-    written(window_read, S),
+    unwritten(window_read, coherent, R::read_of_unwritten),
+    written(window_read, coherent),
     legal(window_read, PAD),
     breaks(window_read, P, R::use_after_free),
-    breaks(window_read, everything & ~(S | PAD | P), R::out_of_bounds),
-    legal(window_write, S | PAD, 0, Row::to_1),
+    breaks(window_read, everything & ~(coherent | PAD | P), R::out_of_bounds),
+    legal(window_write, coherent | PAD, 0, Row::to_1),
     breaks(window_write, P, R::use_after_free),
-    breaks(window_write, everything & ~(S | PAD | P), R::out_of_bounds),
+    breaks(window_write, everything & ~(coherent | PAD | P), R::out_of_bounds),
 
     // ---- device accesses ----
     breaks(device_read, Hto_c | Hwritable_c, R::device_access_denied),
     breaks(device_read, Hto_d | Hwritable_d, R::dirty_device_read),
     breaks(device_read, Dfrom, R::device_wrong_direction),
-    unwritten(device_read, Dto | M_any | Dbi | S, R::uninitialised_to_device),
-    written(device_read, Dto | M_any | Dbi | S),
+    unwritten(device_read, Dto | M_any | Dbi | coherent, R::uninitialised_to_device),
+    written(device_read, Dto | M_any | Dbi | coherent),
     breaks(device_read, C_any | N | P | PAD, R::device_access_denied),
 
     breaks(device_write, Hto | Dto | M_any, R::device_wrong_direction),
     breaks(device_write, Hwritable, R::device_access_denied),
     legal(device_write, Dfrom, Dfrom_s, Row::to_1),
     legal(device_write, Dbi, Dbi_s, Row::to_1),
-    legal(device_write, S, 0, Row::to_1),
+    legal(device_write, coherent, 0, Row::to_1),
     breaks(device_write, C_any | N | P | PAD, R::device_access_denied),
 
     // ---- cache maintenance by a client ----
     legal(flush, C_any | mapped | S),
     breaks(flush, N | P | PAD, R::out_of_bounds),
+    breaks(flush, O, R::opaque_dereference),
     legal(flush_invalidate, C_c | C_d | mapped | S),
     legal(flush_invalidate, C_s, C_c),
     breaks(flush_invalidate, N | P | PAD, R::out_of_bounds),
+    breaks(flush_invalidate, O, R::opaque_dereference),
     legal(invalidate, C_c | C_s, C_c),
     legal(invalidate, C_d, C_c, Row::to_0),
     legal(invalidate, Hto_c | Hwritable_c | Dto | D_writable | M_c | S),
@@ -188,6 +193,7 @@ constexpr Row rows[] = {
     legal(invalidate, Hbi_d, Hbi_c, Row::to_0),
     legal(invalidate, M_d, M_c, Row::to_0),
     breaks(invalidate, N | P | PAD, R::out_of_bounds),
+    breaks(invalidate, O, R::opaque_dereference),
 
     // ---- what the provider hands out and takes back: judged after the call ----
     legal(alloc_zeroed, P, S, Row::to_1),
@@ -199,15 +205,32 @@ constexpr Row rows[] = {
     legal(alloc_tail, P, PAD, Row::to_0),
     breaks(alloc_tail, N, R::outside_arena),
     breaks(alloc_tail, everything & ~(P | N), R::overlap),
-    legal(block_free, S | PAD, P, Row::to_0),
+    legal(alloc_opaque, P, O, Row::to_0),
+    breaks(alloc_opaque, N, R::outside_arena),
+    breaks(alloc_opaque, everything & ~(P | N), R::overlap),
+    legal(alloc_noncoherent_to, P, Hto_d, Row::to_1),
+    breaks(alloc_noncoherent_to, N, R::outside_arena),
+    breaks(alloc_noncoherent_to, everything & ~(P | N), R::overlap),
+    legal(alloc_noncoherent_from, P, Hfrom_d, Row::to_1),
+    breaks(alloc_noncoherent_from, N, R::outside_arena),
+    breaks(alloc_noncoherent_from, everything & ~(P | N), R::overlap),
+    legal(alloc_noncoherent_bi, P, Hbi_d, Row::to_1),
+    breaks(alloc_noncoherent_bi, N, R::outside_arena),
+    breaks(alloc_noncoherent_bi, everything & ~(P | N), R::overlap),
+    legal(block_free, coherent | PAD, P, Row::to_0),
     breaks(block_free, P | N, R::double_free),
     breaks(block_free, C_any | mapped, R::wrong_kind),
+
+    legal(noncoherent_free, Hto | Hwritable | Dto | D_writable | PAD, P, Row::to_0),
+    breaks(noncoherent_free, P | N, R::double_free),
+    breaks(noncoherent_free, M_any, R::free_while_mapped),
+    breaks(noncoherent_free, C_any | coherent, R::wrong_kind),
 
     legal(pool_declare, N, P, Row::to_0),
     breaks(pool_declare, everything & ~N, R::out_of_bounds),
     legal(pool_release, P, N, Row::to_0),
-    breaks(pool_release, S | PAD, R::leak),
-    breaks(pool_release, everything & ~(P | S | PAD), R::double_free),
+    breaks(pool_release, coherent | PAD, R::leak),
+    breaks(pool_release, everything & ~(P | coherent | PAD), R::double_free),
 };
 
 constexpr std::array<Transition, event_count> expand()
@@ -245,7 +268,8 @@ constexpr std::array<std::string_view, event_count> names{
     "map_skip_to",  "map_skip_from", "map_skip_bi", "sync_for_cpu", "sync_for_device",  "unmap",
     "unmap_skip",   "unmap_tail",    "cpu_read",    "cpu_write",    "window_read",      "window_write",
     "device_read",  "device_write",  "flush",       "invalidate",   "flush_invalidate", "alloc_zeroed",
-    "alloc_plain",  "alloc_tail",    "block_free",  "pool_declare", "pool_release"};
+    "alloc_plain",  "alloc_tail",    "block_free",  "pool_declare", "pool_release",
+    "alloc_opaque", "alloc_noncoherent_to", "alloc_noncoherent_from", "alloc_noncoherent_bi", "noncoherent_free"};
 
 } // namespace
 

@@ -40,6 +40,11 @@ enum class Event : uint8_t {
     block_free,
     pool_declare,
     pool_release,
+    alloc_opaque, // DMA_ATTR_NO_KERNEL_MAPPING
+    alloc_noncoherent_to,
+    alloc_noncoherent_from,
+    alloc_noncoherent_bi, // cached, mapped in one direction, zeroed by the CPU
+    noncoherent_free,
     count_
 };
 constexpr size_t event_count = static_cast<size_t>(Event::count_);

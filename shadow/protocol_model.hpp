@@ -30,7 +30,7 @@ constexpr bool declared(const Byte& b)
     case Owner::none:
     case Owner::provider:
     case Owner::shared:
-        return b.dir == Direction::none && !d && !s;
+    case Owner::opaque:
     case Owner::guard:
         return b.dir == Direction::none && !d && !s;
     case Owner::cpu:
@@ -39,8 +39,6 @@ constexpr bool declared(const Byte& b)
         if (b.dir == Direction::to) // the CPU's write to a byte that the device only reads makes it the CPU's
             return !d && !s;
         return b.dir == Direction::none ? !s : !d; // none: several to_device mappings
-    case Owner::opaque:
-        return false; // later
     }
     return false;
 }
@@ -94,9 +92,9 @@ class Protocol {
         case device_write:
             return device_write_();
         case flush:
-            return maintainable() ? same() : no(RuleId::out_of_bounds);
+            return maintainable() ? same() : no(not_maintainable());
         case flush_invalidate: // everything is in memory before it is dropped: nothing is lost
-            return !maintainable()             ? no(RuleId::out_of_bounds)
+            return !maintainable()             ? no(not_maintainable())
                    : unmapped() && by_device() ? with_cache(CacheState::in_step)
                                                : same();
         case invalidate:
@@ -108,7 +106,21 @@ class Protocol {
         case alloc_tail:
             return granted({Owner::guard});
         case block_free:
-            if (was_.owner == Owner::shared || was_.owner == Owner::guard)
+            if (coherent() || was_.owner == Owner::guard)
+                return to({Owner::provider});
+            return no(nobodys() || providers() ? RuleId::double_free : RuleId::wrong_kind);
+        case alloc_opaque:
+            return granted({Owner::opaque});
+        case alloc_noncoherent_to:
+            return granted({Owner::cpu, Direction::to, CacheState::cpu_wrote, true});
+        case alloc_noncoherent_from:
+            return granted({Owner::cpu, Direction::from, CacheState::cpu_wrote, true});
+        case alloc_noncoherent_bi:
+            return granted({Owner::cpu, Direction::bi, CacheState::cpu_wrote, true});
+        case noncoherent_free:
+            if (several())
+                return no(RuleId::free_while_mapped);
+            if (mapped() || was_.owner == Owner::guard)
                 return to({Owner::provider});
             return no(nobodys() || providers() ? RuleId::double_free : RuleId::wrong_kind);
         case pool_declare:
@@ -116,7 +128,7 @@ class Protocol {
         case pool_release:
             if (providers())
                 return to({Owner::none});
-            return no(was_.owner == Owner::shared || was_.owner == Owner::guard ? RuleId::leak : RuleId::double_free);
+            return no(coherent() || was_.owner == Owner::guard ? RuleId::leak : RuleId::double_free);
         case count_:
             break;
         }
@@ -128,7 +140,8 @@ class Protocol {
 
     constexpr bool nobodys() const { return was_.owner == Owner::none; }
     constexpr bool providers() const { return was_.owner == Owner::provider; }
-    constexpr bool coherent() const { return was_.owner == Owner::shared; }
+    constexpr bool opaque() const { return was_.owner == Owner::opaque; }
+    constexpr bool coherent() const { return was_.owner == Owner::shared || opaque(); }
     constexpr bool unmapped() const { return was_.owner == Owner::cpu && was_.dir == Direction::none; }
     constexpr bool with_cpu() const { return was_.owner == Owner::cpu && was_.dir != Direction::none; } // and mapped
     constexpr bool with_device() const { return was_.owner == Owner::device && was_.dir != Direction::none; }
@@ -140,7 +153,7 @@ class Protocol {
     } // to the device; precondition: mapped
     constexpr bool by_cpu() const { return was_.cache == CacheState::cpu_wrote; }
     constexpr bool by_device() const { return was_.cache == CacheState::device_wrote; }
-    constexpr bool maintainable() const { return unmapped() || mapped() || coherent(); }
+    constexpr bool maintainable() const { return unmapped() || mapped() || (coherent() && !opaque()); }
 
     constexpr Outcome no(RuleId r) const { return {r, was_}; }
     constexpr Outcome same() const { return {RuleId::none, was_}; }
@@ -252,8 +265,15 @@ class Protocol {
     // The rules of an access by a plain pointer to what is not the client's.
     constexpr RuleId not_the_clients() const { return providers() ? RuleId::use_after_free : RuleId::out_of_bounds; }
 
+    constexpr RuleId not_maintainable() const
+    {
+        return opaque() ? RuleId::opaque_dereference : RuleId::out_of_bounds;
+    }
+
     constexpr Outcome cpu_read_() const
     {
+        if (opaque())
+            return no(RuleId::opaque_dereference);
         if (unmapped() && by_device())
             return no(RuleId::stale_cpu_read);
         if ((unmapped() && !by_cpu()) || coherent())
@@ -267,6 +287,8 @@ class Protocol {
     {
         Byte b = was_;
         b.init = true;
+        if (opaque())
+            return no(RuleId::opaque_dereference);
         if (coherent())
             return to(b);
         if (!maintainable())
@@ -318,7 +340,7 @@ class Protocol {
     constexpr Outcome invalidate_() const
     {
         if (!maintainable())
-            return no(RuleId::out_of_bounds);
+            return no(not_maintainable());
         Byte b = was_;
         if (by_cpu()) {
             b.cache = CacheState::in_step;

@@ -29,6 +29,20 @@ constexpr uint32_t tag_slot(Tag t)
     return (t & 0xffff) - 1;
 }
 
+// enum dmaudit_direction, without `none`.
+constexpr Direction direction_from(uint32_t linux_direction)
+{
+    return linux_direction == DMAUDIT_TO_DEVICE     ? Direction::to
+           : linux_direction == DMAUDIT_FROM_DEVICE ? Direction::from
+                                                    : Direction::bi;
+}
+constexpr uint32_t linux_direction(Direction d)
+{
+    return d == Direction::to     ? DMAUDIT_TO_DEVICE
+           : d == Direction::from ? DMAUDIT_FROM_DEVICE
+                                  : DMAUDIT_BIDIRECTIONAL;
+}
+
 // A few disjoint ranges: which bytes a mapping has handed to the CPU, filled only while other mappings share them.
 class Held {
   public:
@@ -56,6 +70,7 @@ class Held {
 struct BufferRecord {
     Range at;
 };
+struct MappingRecord;
 struct BlockRecord {
     Range at; // what the client asked for
     Range granted;
@@ -64,6 +79,11 @@ struct BlockRecord {
     Tag pool; // 0: from the generic allocator
     uint32_t windows;
     bool reachable;
+    bool opaque = false; // the client holds a token instead of an address
+    // dma_alloc_noncoherent: cached, and a mapping by itself. none: coherent.
+    Direction direction = Direction::none;
+    bool noncoherent() const { return direction != Direction::none; }
+    MappingRecord as_mapping() const; // of a non-coherent one
 };
 struct MappingRecord {
     Range original, target; // the client's bytes, and where the device's accesses go

@@ -158,6 +158,15 @@ constexpr std::array<Rule, rule_count> table{{
     {R::auditor_exhausted, "auditor-exhausted", tool, 770,
      "the auditor ran out of something or met a state it does not know",
      "Nothing after this point was judged. Make the case smaller, or report it as a defect of dmaudit."},
+
+    // ---- added later: numbers are for ever ----
+    {R::still_reachable, "still-reachable", provider, 1260,
+     "a device behind an IOMMU can still reach memory that was unmapped or freed",
+     "Remove every page of the translation, and flush the IOMMU before the call returns and before the memory or the "
+     "address is used again."},
+    {R::opaque_dereference, "opaque-dereference", client, 822,
+     "the CPU touched memory that has no CPU mapping, through its handle",
+     "A handle from DMA_ATTR_NO_KERNEL_MAPPING is no pointer: hand it to mmap or free, or allocate with a mapping."},
 }};
 
 constexpr bool in_order()

@@ -64,6 +64,9 @@ enum class RuleId : uint8_t {
     wrong_identity,
     // the tool's own
     auditor_exhausted,
+    // later ones, whosever fault
+    still_reachable,
+    opaque_dereference,
     count_
 };
 

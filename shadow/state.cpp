@@ -29,6 +29,7 @@ constexpr std::array<Words, state_count> words{{
     {"M.d", "mapped to_device several times, handed to the CPU, written by it"},
     {"S", "coherent"},
     {"PAD", "the granted tail of a block"},
+    {"O", "opaque: without a CPU mapping"},
 }};
 
 const Words& of(uint8_t code)

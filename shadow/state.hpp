@@ -11,7 +11,7 @@ enum class Owner : uint8_t {
     cpu = 2,      // a client's: with a direction, mapped but with the CPU
     device = 3,   // handed to a device; without a direction: several TO_DEVICE mappings, the registry decides
     shared = 4,   // coherent
-    opaque = 5,   // reserved for memory without a CPU mapping
+    opaque = 5,   // memory without a CPU mapping
     guard = 6,    // the granted tail of a block
 };
 enum class Direction : uint8_t { none = 0, to = 1, from = 2, bi = 3 };
@@ -64,8 +64,9 @@ enum State : uint32_t {
     M_d = 1u << 17, // ... and the CPU, to which all had handed it, wrote
     S = 1u << 18,   // shared
     PAD = 1u << 19, // granted tail
+    O = 1u << 20,   // opaque
 };
-constexpr unsigned state_count = 20;
+constexpr unsigned state_count = 21;
 constexpr uint32_t C_any = C_c | C_d | C_s, Hto = Hto_c | Hto_d, M_any = M_c | M_d, Dfrom = Dfrom_c | Dfrom_s,
                    Dbi = Dbi_c | Dbi_s, Hwritable_c = Hfrom_c | Hbi_c, Hwritable_d = Hfrom_d | Hbi_d,
                    Hwritable = Hwritable_c | Hwritable_d;
@@ -116,6 +117,8 @@ constexpr uint8_t code_of(State s)
         return state_code(shared);
     case PAD:
         return state_code(guard);
+    case O:
+        return state_code(opaque);
     }
     return 0xff;
 }

@@ -268,6 +268,7 @@ static inline void *dmaudit_cpu_of(const struct dmaudit_platform *p, uint64_t ph
 #define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail with DMAUDIT_EFAULT, no effect */
 #define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
 #define DMAUDIT_PROMISES_NO_KERNEL_MAPPING (1ull << 12) /* NO_KERNEL_MAPPING is honoured: such blocks have no CPU address */
+#define DMAUDIT_PROMISES_IOMMU (1ull << 13) /* serves devices behind an IOMMU; to others none is shown */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
@@ -333,7 +334,7 @@ struct dmaudit_pool {
     /* dma_declare_coherent_memory: the client gives RAM [phys, phys + size) to the device's pool. `exclusive`: a full
      * pool answers ours = 1 with DMAUDIT_ENOMEM; else ours = 0, and the generic allocator is asked. A provider that
      * knows exclusive pools only treats each as exclusive and says so in `*exclusive` (in and out).
-     * Errors: EINVAL (size 0), EBUSY (has one), ENOMEM, ENODEV. */
+     * Not asked for devices behind an IOMMU. Errors: EINVAL (size 0), EBUSY (has one), ENOMEM, ENODEV. */
     int (*declare)(void *ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t *exclusive);
     /* dma_alloc_from_dev_coherent. Sizes are rounded up to 2^order pages. */
     int (*alloc_from)(void *ctx, uint32_t device, uint64_t size, struct dmaudit_block *out, int *ours);

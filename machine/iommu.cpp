@@ -1,0 +1,67 @@
+#include "machine/iommu.hpp"
+
+#include <algorithm>
+
+namespace dmaudit {
+namespace {
+
+constexpr auto before = [](const Iommu::Page& p, uint64_t iova) { return p.iova < iova; };
+
+} // namespace
+
+const Iommu::Page* Iommu::find(const Pages& pages, uint64_t iova)
+{
+    const auto at = std::lower_bound(pages.begin(), pages.end(), iova, before);
+    return at != pages.end() && at->iova == iova ? &*at : nullptr;
+}
+
+void Iommu::insert(Pages& pages, const Page& page)
+{
+    const auto at = std::lower_bound(pages.begin(), pages.end(), page.iova, before);
+    if (at != pages.end() && at->iova == page.iova)
+        return; // the older translation is the one that hurts
+    pages.insert(at, page);
+}
+
+bool Iommu::map(uint64_t page, uint64_t iova, uint64_t at, uint64_t len, uint8_t rights)
+{
+    for (uint64_t i = 0; i < len; i += page)
+        if (mapped(iova + i))
+            return false;
+    for (uint64_t i = 0; i < len; i += page)
+        insert(table_, {iova + i, at + i, rights});
+    return true;
+}
+
+bool Iommu::unmap(uint64_t page, uint64_t iova, uint64_t len)
+{
+    for (uint64_t i = 0; i < len; i += page)
+        if (!mapped(iova + i))
+            return false;
+    for (uint64_t i = 0; i < len; i += page) {
+        const auto at = std::lower_bound(table_.begin(), table_.end(), iova + i, before);
+        insert(cached_, *at);
+        table_.erase(at);
+    }
+    return true;
+}
+
+std::optional<uint64_t> Iommu::translate(uint64_t page, uint64_t bus, uint64_t len, uint8_t rights) const
+{
+    std::optional<uint64_t> first;
+    const uint64_t begin = bus & ~(page - 1);
+    for (uint64_t iova = begin; iova - begin < (bus - begin) + std::max<uint64_t>(len, 1); iova += page) {
+        const Page* p = find(cached_, iova);
+        if (!p)
+            p = find(table_, iova);
+        if (!p || (p->rights & rights) != rights)
+            return {};
+        if (!first)
+            first = p->at;
+        else if (p->at != *first + (iova - begin))
+            return {};
+    }
+    return *first + (bus - begin);
+}
+
+} // namespace dmaudit

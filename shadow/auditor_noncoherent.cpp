@@ -1,0 +1,124 @@
+// dma_alloc_noncoherent: cached memory that is a mapping by itself, from allocation to free.
+#include "shadow/auditor.hpp"
+
+namespace dmaudit {
+namespace {
+
+Event alloc_event(uint32_t direction)
+{
+    return direction == DMAUDIT_TO_DEVICE     ? Event::alloc_noncoherent_to
+           : direction == DMAUDIT_FROM_DEVICE ? Event::alloc_noncoherent_from
+                                              : Event::alloc_noncoherent_bi;
+}
+
+} // namespace
+
+MappingRecord BlockRecord::as_mapping() const
+{
+    MappingRecord m{};
+    m.original = m.target = at;
+    m.device = device;
+    m.direction = direction;
+    m.reachable = reachable;
+    return m;
+}
+
+int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, dmaudit_block* out)
+{
+    if (req.device >= around_.n_devices)
+        return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
+    if (direction > DMAUDIT_FROM_DEVICE)
+        return fail(RuleId::wrong_direction, {}, 0, "no direction in which anything can be transferred"), withheld;
+    const bool refuse = req.size == 0;
+    const uint64_t uncached_before = evidence_->uncached_pages();
+    dmaudit_block b{};
+    b.struct_size = sizeof b;
+    const int rc = inner_->coherent->alloc_noncoherent(ctx_, &req, direction, &b);
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK)
+        return refused(refuse, uncached_before, 0), rc;
+    if (refuse)
+        return fail(RuleId::wrong_return, {}, 0, "a block without bytes must be refused"), rc;
+    accept_block(req, b, 0, alloc_event(direction), out);
+    return rc;
+}
+
+int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction)
+{
+    const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (!check_alive(tag, Kind::block, RuleId::double_free))
+        return withheld;
+    const BlockRecord& rec = blocks_[tag];
+    if (b.device != rec.device)
+        return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device,
+                    b.device),
+               withheld;
+    if (b.size != rec.at.len || b.bus != rec.inner.bus)
+        return fail(RuleId::free_mismatch, rec.at, tag, "size or address against the block's", rec.at.len, b.size),
+               withheld;
+    if (!judge(Event::noncoherent_free, rec.at, tag))
+        return withheld;
+    if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
+        return fail(RuleId::wrong_direction, rec.at, tag, "direction against the block's"), withheld;
+    scribble_over(rec.at);
+    current_ = rec.at;
+    const int rc = inner_->coherent->free_noncoherent(ctx_, &rec.inner, direction);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK) {
+        fail(RuleId::wrong_return, rec.at, tag, "a legal free failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return rc;
+    }
+    apply(Event::noncoherent_free, rec.granted);
+    own(rec.granted, IdentityMap::nobody);
+    blocks_.remove(tag);
+    mirror(rec.at, false);
+    check_unreachable(rec.device, rec.inner.bus, rec.at, tag);
+    return rc;
+}
+
+int Auditor::sync_noncoherent(const dmaudit_block& b, uint64_t offset, uint64_t length, uint32_t direction,
+                              uint32_t phase)
+{
+    const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (!check_alive(tag, Kind::block, RuleId::use_after_free))
+        return withheld;
+    const BlockRecord& rec = blocks_[tag];
+    if (!rec.noncoherent())
+        return fail(RuleId::wrong_kind, rec.at, tag, "coherent memory is not synced"), withheld;
+    if (b.device != rec.device)
+        return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device,
+                    b.device),
+               withheld;
+    if (b.bus != rec.inner.bus)
+        return fail(RuleId::sync_outside, rec.at, tag, "device address against the block's", rec.inner.bus, b.bus),
+               withheld;
+    if (!check_range(offset, length, rec.at.len, RuleId::sync_outside, tag))
+        return withheld;
+    const Range r{rec.at.at + offset, length};
+    const bool for_cpu = phase == DMAUDIT_FOR_CPU;
+    const Event e = for_cpu ? Event::sync_for_cpu : Event::sync_for_device;
+    const MappingRecord as_mapping = rec.as_mapping();
+    if (!check_sync_direction(rec.direction, direction, for_cpu, r, tag) || !judge(e, r, tag) ||
+        (!for_cpu && !lines_at_sync_for_device(r, as_mapping)))
+        return withheld;
+    current_ = r;
+    const int rc = inner_->coherent->sync_noncoherent(ctx_, &rec.inner, offset, length, direction, phase);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK) {
+        fail(RuleId::wrong_return, r, tag, "a legal sync failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return rc;
+    }
+    apply(e, r);
+    mirror_by_state(r);
+    marks.hit(Mark::partial_sync, length && length < rec.at.len);
+    if (!for_cpu)
+        check_handed_to_device(as_mapping, offset, length);
+    return rc;
+}
+
+} // namespace dmaudit
