@@ -13,16 +13,16 @@ Block block_of(const Device& device, std::uint64_t size, std::uint32_t attrs, co
 } // namespace
 
 Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
-    : platform_(platform), arenas_(platform_, arena_states), pools_(platform_, arenas_), coherent_(platform_, arenas_),
-      streaming_(platform_, arenas_)
+    : platform_(platform), arenas_(platform_, arena_states), iommu_(platform_), pools_(platform_, arenas_),
+      coherent_(platform_, arenas_, iommu_), streaming_(platform_, arenas_, iommu_)
 {
 }
 
 // One piece of metadata for the instance and its arenas; nothing else is taken until it is used.
 Result<Allocator::Owner> Allocator::open(const dmaudit_platform& platform) noexcept
 {
-    if (platform.abi != DMAUDIT_ABI || platform.struct_size < sizeof platform || !power_of_two(platform.page) ||
-        !power_of_two(platform.line))
+    if (platform.abi != DMAUDIT_ABI || platform.struct_size < offsetof(dmaudit_platform, has_iommu) ||
+        !power_of_two(platform.page) || !power_of_two(platform.line))
         return DmaError::BadArgument;
     const std::size_t bytes = sizeof(Allocator) + platform.n_arenas * sizeof(Arenas::State);
     void* memory = platform.meta_alloc(platform.self, bytes);
@@ -37,6 +37,7 @@ Result<Allocator::Owner> Allocator::open(const dmaudit_platform& platform) noexc
 void Allocator::close() noexcept
 {
     const Platform platform = platform_;
+    iommu_.close(); // before any page that a device reaches becomes cached again
     this->~Allocator();
     platform.meta_free(this);
 }

@@ -35,10 +35,12 @@ class Allocator {
     };
     using Owner = std::unique_ptr<Allocator, Closer>;
 
-    // The platform outlives the instance. NoMemory; BadArgument for a platform of another ABI.
+    // The platform outlives the instance. NoMemory; BadArgument for a platform of another ABI. A platform from before
+    // the IOMMU calls will do.
     static Result<Owner> open(const dmaudit_platform& platform) noexcept;
 
-    // Gives back all metadata and makes every uncached page cached again; what is still allocated or mapped is void.
+    // Gives back all metadata, unmaps every translation and makes every uncached page cached again; what is still
+    // allocated or mapped is void.
     void close() noexcept;
 
     const Platform& platform() const noexcept { return platform_; }
@@ -102,6 +104,7 @@ class Allocator {
 
     Platform platform_;
     Arenas arenas_;
+    Iommu iommu_;
     Pools pools_;
     Coherent coherent_;
     Streaming streaming_;

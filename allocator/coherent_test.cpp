@@ -17,7 +17,8 @@ constexpr std::uint64_t kPage = 4096;
 class CoherentTest : public ::testing::Test {
   protected:
     CoherentTest()
-        : machine(32, 8), platform(machine.raw), states(1), arenas(platform, states.data()), coherent(platform, arenas)
+        : machine(32, 8), platform(machine.raw), states(1), arenas(platform, states.data()), iommu(platform),
+          coherent(platform, arenas, iommu)
     {
         pc = *platform.device(0);
         board = *platform.device(1);
@@ -31,6 +32,7 @@ class CoherentTest : public ::testing::Test {
     Platform platform;
     std::vector<Arenas::State> states;
     Arenas arenas;
+    Iommu iommu;
     Coherent coherent;
     Device pc, board; // coherent; not coherent
 };
@@ -126,7 +128,8 @@ TEST(CoherentMetadata, WithoutRecordsThereIsNoBlock)
     const Platform platform(machine.raw);
     std::vector<Arenas::State> states(1);
     Arenas arenas(platform, states.data());
-    Coherent coherent(platform, arenas);
+    Iommu iommu(platform);
+    Coherent coherent(platform, arenas, iommu);
     const Device pc = *platform.device(0);
     machine.meta_budget = 0;
     int got = 0;
@@ -154,7 +157,8 @@ TEST(CoherentEnd, PagesOfLiveBlocksAreCachedAgain)
     std::vector<Arenas::State> states(1);
     Arenas arenas(platform, states.data());
     {
-        Coherent coherent(platform, arenas);
+        Iommu iommu(platform);
+        Coherent coherent(platform, arenas, iommu);
         const Device board = *platform.device(1);
         ASSERT_TRUE(coherent.alloc(board, 1, reach_of(board), true, 0));
         EXPECT_FALSE(machine.uncached.empty());

@@ -45,6 +45,12 @@ struct PhysRange {
     }
 };
 
+// What a user-space mapping of memory shows: remap_pfn_range. Whole pages, in bytes.
+struct Window {
+    PhysAddr phys;
+    std::uint64_t size;
+};
+
 constexpr bool power_of_two(std::uint64_t n) noexcept
 {
     return std::has_single_bit(n);
@@ -54,12 +60,14 @@ constexpr bool aligned(std::uint64_t value, std::uint64_t to) noexcept
     return (value & (to - 1)) == 0;
 }
 
-// A device, by value: index, coherence, reach and translation.
+// A device, by value: index, coherence, reach and translation. Behind an IOMMU bus_offset is 0 and bus_of has no
+// meaning: the device reaches what iommu.hpp maps for it.
 struct Device {
     std::uint32_t index;
     bool coherent;
     std::uint64_t limit;      // last device address, inclusive
     std::uint64_t bus_offset; // device address = physical address + bus_offset, modulo 2^64
+    bool iommu;
 
     constexpr DmaAddr bus_of(PhysAddr at) const noexcept { return {at.value + bus_offset}; }
     constexpr PhysAddr phys_of(DmaAddr at) const noexcept { return {at.value - bus_offset}; }
@@ -109,7 +117,17 @@ class Platform {
         if (index >= raw_->n_devices)
             return std::nullopt;
         const dmaudit_device& d = raw_->devices[index];
-        return Device{index, d.coherent != 0, d.limit, d.bus_offset};
+        const bool iommu = has_iommu(index);
+        return Device{index, d.coherent != 0, d.limit, iommu ? 0 : d.bus_offset, iommu};
+    }
+
+    // Bytes of RAM in all banks.
+    std::uint64_t ram() const noexcept
+    {
+        std::uint64_t bytes = 0;
+        for (std::uint32_t i = 0; i < raw_->n_banks; i++)
+            bytes += raw_->banks[i].size;
+        return bytes;
     }
 
     // Physical address of [cpu, cpu + size), if all of it is RAM of one bank.
@@ -161,6 +179,25 @@ class Platform {
         const int code = raw_->set_uncached(raw_->self, at.value, size, on ? 1 : 0);
         return code == DMAUDIT_OK ? Status() : Status(from_code(code));
     }
+
+    // The IOMMU of a device, see provider.h. A platform that ends before these calls has none.
+    bool has_iommu(std::uint32_t device) const noexcept
+    {
+        return DMAUDIT_HAS(raw_, has_iommu) && DMAUDIT_HAS(raw_, iommu_map) && DMAUDIT_HAS(raw_, iommu_unmap) &&
+               DMAUDIT_HAS(raw_, iommu_flush) && raw_->has_iommu(raw_->self, device) != 0;
+    }
+    Status iommu_map(std::uint32_t device, DmaAddr iova, PhysAddr phys, std::uint64_t size,
+                     std::uint32_t rights) const noexcept
+    {
+        const int code = raw_->iommu_map(raw_->self, device, iova.value, phys.value, size, rights);
+        return code == DMAUDIT_OK ? Status() : Status(from_code(code));
+    }
+    Status iommu_unmap(std::uint32_t device, DmaAddr iova, std::uint64_t size) const noexcept
+    {
+        const int code = raw_->iommu_unmap(raw_->self, device, iova.value, size);
+        return code == DMAUDIT_OK ? Status() : Status(from_code(code));
+    }
+    void iommu_flush(std::uint32_t device) const noexcept { raw_->iommu_flush(raw_->self, device); }
 
     void* meta_alloc(std::size_t bytes) const noexcept { return raw_->meta_alloc(raw_->self, bytes); }
     void meta_free(void* p) const noexcept { raw_->meta_free(raw_->self, p); }

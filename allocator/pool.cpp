@@ -32,7 +32,7 @@ Status Pools::declare(const Device& device, PhysAddr phys, DmaAddr bus, std::uin
 {
     const std::uint64_t page = platform_.page();
     const PhysRange range{phys, size};
-    if (size == 0 || !aligned(size | phys.value | bus.value, page) || bus != device.bus_of(phys) ||
+    if (device.iommu || size == 0 || !aligned(size | phys.value | bus.value, page) || bus != device.bus_of(phys) ||
         size - 1 > UINT64_MAX - bus.value)
         return DmaError::BadArgument;
     std::byte* cpu = platform_.cpu_of(range);

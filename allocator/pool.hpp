@@ -34,11 +34,6 @@ struct PoolBlock {
     std::uint64_t serial;
 };
 
-struct Window {
-    PhysAddr phys;
-    std::uint64_t size;
-};
-
 template <class T> struct Routed {
     bool ours;
     Result<T> result;
@@ -56,7 +51,8 @@ class Pools {
 
     // dma_declare_coherent_memory. BadArgument: size 0, anything not page aligned, not RAM of one bank, `bus` not the
     // device's address of `phys`, in the way of an arena. Busy: the device has a pool, or the pages are another's.
-    // NoMemory, or what the platform says to uncaching.
+    // NoMemory, or what the platform says to uncaching. Behind an IOMMU every pool is BadArgument: nothing leads from
+    // the device to the pool's memory.
     Status declare(const Device& device, PhysAddr phys, DmaAddr bus, std::uint64_t size, bool exclusive) noexcept;
 
     // dma_alloc_from_dev_coherent. ours is false without a pool, and when a pool that is not exclusive has no room.

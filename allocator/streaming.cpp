@@ -7,7 +7,9 @@ namespace dmaudit::alloc {
 bool Streaming::in_place(const Device& device, PhysAddr phys, std::uint64_t size, Direction direction,
                          const Constraints& constraints) const noexcept
 {
-    if (!constraints.admits(phys, size))
+    // Behind an IOMMU only the place in the page is given; the page may appear anywhere.
+    const PhysAddr place = device.iommu ? PhysAddr{phys.value & (platform_.page() - 1)} : phys;
+    if (!constraints.admits(place, size))
         return false;
     // Lines that the device writes must belong to the buffer as a whole: a neighbour's dirty byte could be written back
     // over the device's data, and dropping the line would lose it.
@@ -20,15 +22,17 @@ Result<Mapping> Streaming::map(const Device& device, std::byte* cpu, std::uint64
     const std::optional<PhysAddr> phys = platform_.phys_of(cpu, size);
     if (!phys)
         return DmaError::BadArgument;
-    Live live{cpu, *phys, device.bus_of(*phys), size, device.index, direction, device.coherent, false, {}};
-    if (!in_place(device, *phys, size, direction, constraints)) {
-        const Result<BounceSlot> slot = bounce_.alloc(size, *phys, constraints);
+    Live live{cpu, *phys, kNoAddress, size, device.index, direction, device.coherent, device.iommu, false, {}};
+    const Constraints memory = device.iommu ? iommu_.of_memory(constraints) : constraints;
+    if (!in_place(device, *phys, size, direction, memory)) {
+        const Result<BounceSlot> slot = bounce_.alloc(size, *phys, memory);
         if (!slot)
             return slot.error();
         live.slot = *slot;
         live.bounced = true;
-        live.bus = device.bus_of(slot->phys);
     }
+    if (!device.iommu)
+        live.bus = device.bus_of(live.target());
     Handle handle;
     bool recorded;
     {
@@ -42,7 +46,28 @@ Result<Mapping> Streaming::map(const Device& device, std::byte* cpu, std::uint64
     }
     if (live.bounced || !skip_cpu_sync)
         to_device(live, 0, size);
+    if (device.iommu) {
+        const Result<DmaAddr> bus = iommu_.map(device, live.target(), size, rights_of(direction), constraints);
+        if (!bus) {
+            forget(handle, live);
+            return bus.error();
+        }
+        live.bus = *bus;
+        const Guard guard(platform_, lock_);
+        live_.find(handle)->bus = *bus;
+    }
     return Mapping{device.index, direction, cpu, live.bus, size, handle};
+}
+
+// A mapping that did not come about.
+void Streaming::forget(Handle handle, const Live& live) noexcept
+{
+    {
+        const Guard guard(platform_, lock_);
+        live_.remove(handle);
+    }
+    if (live.bounced)
+        bounce_.free(live.slot);
 }
 
 Status Streaming::unmap(const Mapping& mapping, std::uint64_t used, bool skip_cpu_sync) noexcept
@@ -62,6 +87,9 @@ Status Streaming::unmap(const Mapping& mapping, std::uint64_t used, bool skip_cp
         // In place all of it is dropped, used or not: what the device did write there must not hide under an old line.
         to_cpu(live, 0, live.bounced ? used : live.size);
     }
+    if (live.iommu)
+        if (const Status status = iommu_.unmap(live.device, live.bus, live.size); !status)
+            return status;
     if (live.bounced)
         bounce_.free(live.slot);
     return {};

@@ -23,7 +23,8 @@ constexpr auto kFrom = Direction::FromDevice;
 class StreamingTest : public ::testing::Test {
   protected:
     StreamingTest()
-        : machine(32, 8), platform(machine.raw), states(1), arenas(platform, states.data()), streaming(platform, arenas)
+        : machine(32, 8), platform(machine.raw), states(1), arenas(platform, states.data()), iommu(platform),
+          streaming(platform, arenas, iommu)
     {
         pc = *platform.device(0);
         board = *platform.device(1);
@@ -62,6 +63,7 @@ class StreamingTest : public ::testing::Test {
     Platform platform;
     std::vector<Arenas::State> states;
     Arenas arenas;
+    Iommu iommu;
     Streaming streaming;
     Device pc{}, board{}, far_pc{}, far_board{}; // (not) coherent, in place and bounced
 };
@@ -340,6 +342,139 @@ TEST_F(StreamingTest, CacheOperationsAreChecked)
     ASSERT_TRUE(streaming.cache(buffer(), 64, CacheOp::FlushInvalidate));
     EXPECT_EQ(machine.device_read(1, machine.phys(buffer())), 9);
     EXPECT_EQ(machine.ram(16)[0], 9);
+}
+
+// ---- behind an IOMMU
+
+class StreamingIommuTest : public StreamingTest {
+  protected:
+    StreamingIommuTest()
+    {
+        // Both have a limit that no physical address of RAM is below.
+        card = *Platform(machine.raw).device(machine.add_iommu_device(true, 64 * kPage - 1));
+        soc = *Platform(machine.raw).device(machine.add_iommu_device(false, 64 * kPage - 1));
+    }
+    bool in_arena(const Mapping& m)
+    {
+        return *machine.reaches(m.device, m.bus.value, 0) < TestPlatform::kBase + 8 * kPage;
+    }
+    Result<Mapping> map_under(const Device& device, std::uint64_t offset, std::uint64_t n, std::uint64_t align,
+                              std::uint64_t boundary, std::uint64_t limit = 64 * kPage - 1, Direction direction = kTo)
+    {
+        return streaming.map(device, buffer(offset), n, direction, {0, limit, align, boundary}, false);
+    }
+
+    Device card{}, soc{}; // coherent; not coherent
+};
+
+TEST_F(StreamingIommuTest, DataArrivesOnEveryPath)
+{
+    for (const Device& device : {card, soc})
+        for (const Direction direction : {kTo, kFrom, kBidi})
+            for (const std::uint64_t offset : {0u, 7u})
+                for (const std::uint64_t n : {1u, 64u, 300u, 5000u}) {
+                    SCOPED_TRACE(std::to_string(device.index) + " " + std::to_string(static_cast<int>(direction)) +
+                                 " " + std::to_string(offset) + " " + std::to_string(n));
+                    fill(0, 6000, 1);
+                    const Mapping m = *map(device, offset, n, direction);
+                    machine.evict_all();
+                    Bytes expected = counting(1, 6000);
+                    if (device_reads(direction)) {
+                        EXPECT_EQ(device_bytes(m), counting(1 + static_cast<int>(offset), n));
+                    }
+                    EXPECT_EQ(machine.reaches(device.index, m.bus.value, DMAUDIT_IOMMU_READ).has_value(),
+                              device_reads(direction));
+                    EXPECT_EQ(machine.reaches(device.index, m.bus.value + n - 1, DMAUDIT_IOMMU_WRITE).has_value(),
+                              device_writes(direction));
+                    if (device_writes(direction)) {
+                        machine.device_write(device.index, m.bus.value, {200});
+                        expected[offset] = 200;
+                        ASSERT_TRUE(streaming.sync(m, 0, n, direction, Phase::ForCpu));
+                        EXPECT_EQ(cpu_bytes(0, 6000), expected);
+                        ASSERT_TRUE(streaming.sync(m, 0, n, direction, Phase::ForDevice));
+                        machine.device_write(device.index, m.bus.value + n - 1, {201});
+                        expected[offset + n - 1] = 201;
+                    }
+                    ASSERT_TRUE(streaming.unmap(m, n, false));
+                    EXPECT_EQ(cpu_bytes(0, 6000), expected);
+                    EXPECT_EQ(machine.reaches(device.index, m.bus.value, 0), std::nullopt);
+                    EXPECT_TRUE(arenas.alloc(8 * kPage, reach_of(pc))) << "no slot is left";
+                    arenas.free({{TestPlatform::kBase}, 0, 3});
+                }
+    EXPECT_EQ(machine.mapped_while_stale, 0u);
+}
+
+TEST_F(StreamingIommuTest, OnlyWhatNoAddressMendsIsBounced)
+{
+    EXPECT_FALSE(in_arena(*map(card, 3, 10, kFrom))) << "out of reach, but for its address";
+    const Mapping aligned_far = *map_under(card, 0, 10, 4 * kPage, 0);
+    EXPECT_FALSE(in_arena(aligned_far)) << "an alignment beyond a page is the address's";
+    EXPECT_EQ(aligned_far.bus.value % (4 * kPage), 0u);
+    EXPECT_FALSE(in_arena(*map_under(card, 64, 10, 64, 0)));
+    const Mapping off = *map_under(card, 4, 10, 4 * kPage, 0);
+    EXPECT_TRUE(in_arena(off)) << "its place in the page is not on any alignment";
+    EXPECT_EQ(off.bus.value % (4 * kPage), 0u);
+    const Mapping within = *map_under(card, kPage - 8, 2 * kPage, 1, 4 * kPage);
+    EXPECT_FALSE(in_arena(within)) << "a boundary of pages is the address's";
+    EXPECT_EQ(within.bus.value / (4 * kPage), (within.bus.value + within.size - 1) / (4 * kPage));
+    const Mapping cell = *map_under(card, 200, 100, 1, 256);
+    EXPECT_TRUE(in_arena(cell)) << "a boundary below a page is not";
+    EXPECT_EQ(cell.bus.value / 256, (cell.bus.value + 99) / 256);
+    const Mapping full = *map_under(card, 64, 2 * kPage, 64, 2 * kPage);
+    EXPECT_TRUE(in_arena(full)) << "as long as the boundary, and not at the start of a page";
+    EXPECT_EQ(full.bus.value % (2 * kPage), 0u);
+    EXPECT_FALSE(in_arena(*map(soc, 128, 64, kFrom)));
+    EXPECT_TRUE(in_arena(*map(soc, 2051, 61, kFrom))) << "shares its first line";
+    EXPECT_FALSE(in_arena(*map(soc, 3003, 10, kTo))) << "a shared line that the device only reads";
+}
+
+TEST_F(StreamingIommuTest, NothingIsOpenBeforeItIsReadyOrAfterItWasTaken)
+{
+    fill(0, 100, 1);
+    machine.at_iommu_map = [&] {
+        EXPECT_EQ(machine.ram(0, 7)[0], 8) << "the slot has the buffer's bytes";
+        EXPECT_FALSE(machine.dirty(TestPlatform::kBase + 7, 90));
+    };
+    const Mapping m = *map(soc, 7, 90, kBidi);
+    ASSERT_TRUE(in_arena(m));
+    machine.at_iommu_map = nullptr;
+    machine.device_write(soc.index, m.bus.value, {99});
+    machine.at_iommu_unmap = [&] {
+        EXPECT_EQ(machine.ram(16, 7)[0], 99) << "the data came home first";
+        EXPECT_FALSE(arenas.alloc(8 * kPage, reach_of(pc))) << "the slot is taken until the device is kept out";
+    };
+    ASSERT_TRUE(streaming.unmap(m, 90, false));
+    EXPECT_TRUE(arenas.alloc(8 * kPage, reach_of(pc)));
+}
+
+TEST_F(StreamingIommuTest, FailuresHaveNoEffect)
+{
+    fill(0, 100, 1);
+    EXPECT_EQ(map_under(card, 4, 10, 1, 0, kPage - 1).error(), DmaError::DmaMaskNotMatch);
+    EXPECT_EQ(map_under(card, 4, 10, std::uint64_t{1} << 50, 0).error(), DmaError::AlignMismatch);
+    machine.meta_budget = 0; // the space of addresses of `soc` does not exist yet
+    EXPECT_EQ(map(soc, 7, 10, kFrom).error(), DmaError::NoMemory);
+    std::vector<Mapping> live;
+    Result<Mapping> m = map(card, 7, 10, kTo);
+    for (; m; m = map(card, 7, 10, kTo))
+        live.push_back(*m);
+    EXPECT_EQ(live.size(), 8u) << "the records in place, none lost";
+    for (const Mapping& mapping : live)
+        ASSERT_TRUE(streaming.unmap(mapping, 0, false));
+    machine.meta_budget = INT64_MAX;
+    machine.iommu_map_answer = DMAUDIT_ENOMEM;
+    EXPECT_EQ(map(soc, 7, 10, kFrom).error(), DmaError::NoMemory);
+    machine.iommu_map_answer = DMAUDIT_OK;
+    EXPECT_EQ(machine.mapped_pages(card.index) + machine.mapped_pages(soc.index), 0u);
+    EXPECT_EQ(cpu_bytes(0, 100), counting(1, 100));
+    const Result<PageRun> all = arenas.alloc(8 * kPage, reach_of(pc));
+    ASSERT_TRUE(all) << "no slot is left";
+    arenas.free(*all);
+
+    const Mapping stuck = *map(soc, 7, 10, kFrom);
+    machine.iommu_unmap_answer = DMAUDIT_EIO;
+    EXPECT_EQ(streaming.unmap(stuck, 10, false).error(), DmaError::PlatformError);
+    EXPECT_FALSE(arenas.alloc(8 * kPage, reach_of(pc))) << "memory that the device still reaches is not used again";
 }
 
 } // namespace

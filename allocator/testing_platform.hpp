@@ -1,6 +1,7 @@
 // A small machine for this folder's tests: banks of plain memory and a cache in two views. The CPU works on the banks;
 // a non-coherent device works on a second copy that only clean (CPU to device) and invalidate (device to CPU) connect,
-// a whole line at a time. Calls are counted, and metadata and uncaching can be made to fail.
+// a whole line at a time. A device behind an IOMMU goes through translations, and through those that were unmapped but
+// not yet flushed. Calls are counted, and metadata, uncaching and IOMMU calls can be made to fail.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -39,6 +44,16 @@ class TestPlatform {
         raw.invalidate = [](void* self, std::uint64_t at, std::uint64_t n) { of(self).invalidate(at, n); };
         raw.set_uncached = [](void* self, std::uint64_t at, std::uint64_t n, int on) {
             return of(self).set_uncached(at, n, on != 0);
+        };
+        raw.has_iommu = [](void* self, std::uint32_t device) { return of(self).behind.contains(device) ? 1 : 0; };
+        raw.iommu_map = [](void* self, std::uint32_t device, std::uint64_t iova, std::uint64_t phys, std::uint64_t n,
+                           std::uint32_t rights) { return of(self).iommu_map(device, iova, phys, n, rights); };
+        raw.iommu_unmap = [](void* self, std::uint32_t device, std::uint64_t iova, std::uint64_t n) {
+            return of(self).iommu_unmap(device, iova, n);
+        };
+        raw.iommu_flush = [](void* self, std::uint32_t device) {
+            const std::lock_guard guard(of(self).iommu_mutex);
+            of(self).behind[device].stale.clear();
         };
         raw.meta_alloc = [](void* self, std::size_t bytes) { return of(self).meta_alloc(bytes); };
         raw.meta_free = [](void* self, void* p) { of(self).meta_free(p); };
@@ -85,6 +100,29 @@ class TestPlatform {
         return raw.n_devices - 1;
     }
 
+    std::uint32_t add_iommu_device(bool coherent, std::uint64_t limit = UINT64_MAX)
+    {
+        const std::uint32_t device = add_device(coherent, limit);
+        behind[device];
+        return device;
+    }
+
+    // Where an access of `device` at `bus` arrives, if it may go there at all. Behind an IOMMU a translation that is
+    // unmapped but not flushed serves like any other, and it wins over a newer one.
+    std::optional<std::uint64_t> reaches(std::uint32_t device, std::uint64_t bus, std::uint32_t rights)
+    {
+        if (!behind.contains(device))
+            return bus - devices[device].bus_offset;
+        const std::lock_guard guard(iommu_mutex);
+        const Translations& t = behind[device];
+        const std::uint64_t in_page = bus & (raw.page - 1);
+        for (const auto* table : {&t.stale, &t.live})
+            if (const auto at = table->find(bus - in_page); at != table->end())
+                return (at->second.rights & rights) == rights ? std::optional(at->second.phys + in_page) : std::nullopt;
+        return std::nullopt;
+    }
+    std::size_t mapped_pages(std::uint32_t device) { return behind[device].live.size(); }
+
     // A client's memory: `offset` bytes into page `page` of bank 0.
     std::uint8_t* ram(std::uint64_t page, std::uint64_t offset = 0)
     {
@@ -97,7 +135,7 @@ class TestPlatform {
     void device_write(std::uint32_t device, std::uint64_t bus, const std::vector<std::uint8_t>& bytes)
     {
         for (std::size_t i = 0; i < bytes.size(); i++) {
-            const std::uint64_t at = bus + i - devices[device].bus_offset;
+            const std::uint64_t at = reaches(device, bus + i, DMAUDIT_IOMMU_WRITE).value();
             if (snoops(device, at)) {
                 *view(at, View::Cpu) = *view(at, View::Device) = *view(at, View::Exchanged) = bytes[i];
             } else {
@@ -150,6 +188,19 @@ class TestPlatform {
     int uncached_off_answer = DMAUDIT_OK;
     std::uint64_t uncached_while_dirty = 0; // pages that had a dirty line when they became uncached
 
+    struct Translation {
+        std::uint64_t phys;
+        std::uint32_t rights;
+    };
+    struct Translations {
+        std::map<std::uint64_t, Translation> live, stale; // by page; stale: unmapped, but still in the TLB
+    };
+    std::map<std::uint32_t, Translations> behind; // the devices behind an IOMMU
+    int iommu_map_answer = DMAUDIT_OK;
+    int iommu_unmap_answer = DMAUDIT_OK;
+    std::uint64_t mapped_while_stale = 0; // pages that were mapped while the TLB had another translation of theirs
+    std::function<void()> at_iommu_map, at_iommu_unmap; // looks at the machine just before
+
   private:
     enum class View { Cpu, Device, Exchanged };
 
@@ -175,7 +226,7 @@ class TestPlatform {
     }
     std::uint8_t* seen(std::uint32_t device, std::uint64_t bus)
     {
-        const std::uint64_t at = bus - devices[device].bus_offset;
+        const std::uint64_t at = reaches(device, bus, DMAUDIT_IOMMU_READ).value();
         return view(at, snoops(device, at) ? View::Cpu : View::Device);
     }
     void exchange(std::uint64_t l)
@@ -216,6 +267,43 @@ class TestPlatform {
         }
         return DMAUDIT_OK;
     }
+    int iommu_map(std::uint32_t device, std::uint64_t iova, std::uint64_t phys, std::uint64_t n, std::uint32_t rights)
+    {
+        if (at_iommu_map)
+            at_iommu_map();
+        const std::lock_guard guard(iommu_mutex);
+        if (iommu_map_answer != DMAUDIT_OK)
+            return iommu_map_answer;
+        if (!behind.contains(device))
+            return DMAUDIT_ENODEV;
+        Translations& t = behind[device];
+        if ((iova | phys | n) % raw.page != 0 || n == 0 || dmaudit_cpu_of(&raw, phys) == nullptr ||
+            dmaudit_cpu_of(&raw, phys + n - 1) == nullptr || rights == 0 || iova + (n - 1) > devices[device].limit)
+            return DMAUDIT_EINVAL;
+        for (std::uint64_t at = 0; at < n; at += raw.page)
+            if (t.live.contains(iova + at))
+                return DMAUDIT_EINVAL;
+        for (std::uint64_t at = 0; at < n; at += raw.page) {
+            t.live[iova + at] = {phys + at, rights};
+            mapped_while_stale += t.stale.contains(iova + at);
+        }
+        return DMAUDIT_OK;
+    }
+    int iommu_unmap(std::uint32_t device, std::uint64_t iova, std::uint64_t n)
+    {
+        if (at_iommu_unmap)
+            at_iommu_unmap();
+        const std::lock_guard guard(iommu_mutex);
+        if (iommu_unmap_answer != DMAUDIT_OK)
+            return iommu_unmap_answer;
+        Translations& t = behind[device];
+        for (std::uint64_t at = 0; at < n; at += raw.page)
+            if (!t.live.contains(iova + at))
+                return DMAUDIT_EINVAL;
+        for (std::uint64_t at = 0; at < n; at += raw.page)
+            t.stale.insert(t.live.extract(iova + at));
+        return DMAUDIT_OK;
+    }
     void* meta_alloc(std::size_t bytes)
     {
         if (meta_budget <= 0)
@@ -232,6 +320,7 @@ class TestPlatform {
     }
 
     std::vector<std::vector<std::uint8_t>> device_view, exchanged;
+    std::mutex iommu_mutex;
 };
 
 } // namespace dmaudit::testing
