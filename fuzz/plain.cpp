@@ -6,6 +6,7 @@
 #include "harness/scope.hpp"
 
 #include <algorithm>
+#include <bitset>
 #include <type_traits>
 
 namespace dmaudit::fuzz {
@@ -18,8 +19,8 @@ void fit(Case& c, const Intake& shape)
 {
     c.world.mode = shape.mode;
     c.expect = {};
-    std::array<std::array<bool, max_names>, obj_kinds> defined{};
-    const auto entry = [&](uint64_t name) -> bool& {
+    std::array<std::bitset<max_names>, obj_kinds> defined{};
+    const auto entry = [&](uint64_t name) {
         return defined[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)];
     };
     unsigned kept = 0;

@@ -32,6 +32,21 @@ void Run::give_everything_back()
         expect_contents(auditor_.buffers()[auditor_.buffers().live(i)].at, false, false);
     for (uint32_t i = 0; i < auditor_.blocks().live_count() && !failed(); i++)
         expect_contents(auditor_.blocks()[auditor_.blocks().live(i)].at, false, false);
+    while (!failed() && auditor_.sgs().live_count()) {
+        const Tag t = auditor_.sgs().live(0);
+        const SgRecord& rec = auditor_.sgs()[t];
+        const auto unmap = [&](uint32_t attrs) {
+            return call([&] {
+                return auditor_.unmap_sg(t, rec.device, rec.n, linux_direction(rec.direction), attrs);
+            });
+        };
+        if (unmap(0) == Auditor::withheld) { // the CPU wrote bytes that an unmap would throw away
+            session_.forgive();
+            unmap(DMAUDIT_ATTR_SKIP_CPU_SYNC);
+        }
+        if (!failed())
+            expect_sg(t, true);
+    }
     while (!failed() && auditor_.mappings().live_count()) {
         const Tag t = auditor_.mappings().live(0);
         dmaudit_mapping m = auditor_.mappings()[t].inner;

@@ -149,6 +149,18 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
             return r.contains(p.cpu);
         return p.dir != bidirectional || p.cpu.contains(r) || p.ready.empty();
     }
+    case is<ops::SyncSgForCpu>:
+    case is<ops::SyncSgForDevice>: {
+        const bool for_cpu = s.op == is<ops::SyncSgForCpu>;
+        const uint64_t dir = unpack<ops::SyncSgForCpu>(s).dir.v; // both have the same fields
+        if (dir != same_direction && dir != p.dir &&
+            (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
+            return false;
+        return for_cpu ? !p.dirty || p.dir == to_device
+                       : p.dirty || p.dir != bidirectional || !p.cpu.empty() || p.ready.empty();
+    }
+    case is<ops::UnmapSg>:
+        return !p.dirty || p.dir == to_device || unpack<ops::UnmapSg>(s).attrs.v;
     case is<ops::UnmapSingle>: {
         const auto u = unpack<ops::UnmapSingle>(s);
         return (u.used.v == all_ones || u.used.v <= m.length) && (!p.dirty || p.dir == to_device || u.attrs.v);
@@ -215,7 +227,7 @@ bool Phases::legal(const Step& s) const
                 mine.meets({o.place / scope_.world().line, (o.place + o.length - 1) / scope_.world().line + 1}))
                 return false;
     }
-    if (used && name_kind(used->name) == obj_mapping)
+    if (used && (name_kind(used->name) & (obj_mapping | obj_sg)))
         return legal_on_mapping(s, *used, r);
 
     if (used && noncoherent(*used))
@@ -227,6 +239,10 @@ bool Phases::legal(const Step& s) const
         return !has_living_child(*used);
     case is<ops::MapSingle>:
         return can_map(*used, r, unpack<ops::MapSingle>(s).dir.v, unpack<ops::MapSingle>(s).dev.v);
+    case is<ops::MapSg>: {
+        const auto o = unpack<ops::MapSg>(s);
+        return o.n.v && o.n.v <= 16 && o.len.v >= o.n.v && can_map(*used, r, o.dir.v, o.dev.v);
+    }
     case is<ops::CpuRead>:
         return !opaque && of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
     case is<ops::CpuWrite>:
@@ -300,6 +316,10 @@ void Phases::append(const Step& s)
         fresh.dir = unpack<ops::MapSingle>(s).dir.v;
         fresh.device = unpack<ops::MapSingle>(s).dev.v;
         break;
+    case is<ops::MapSg>:
+        fresh.dir = unpack<ops::MapSg>(s).dir.v;
+        fresh.device = unpack<ops::MapSg>(s).dev.v;
+        break;
     case is<ops::AllocCoherent>:
         fresh.device = unpack<ops::AllocCoherent>(s).dev.v;
         if (unpack<ops::AllocCoherent>(s).zero.v)
@@ -352,6 +372,22 @@ void Phases::append(const Step& s)
         break;
     case is<ops::DeviceWrite>:
         p.ready.add(r);
+        break;
+    case is<ops::SyncSgForCpu>:
+        p.cpu = {0, used->length};
+        break;
+    case is<ops::SyncSgForDevice>:
+        p.cpu = {};
+        p.dirty = false;
+        break;
+    case is<ops::UnmapSg>:
+        if (up && unpack<ops::UnmapSg>(s).attrs.v)
+            of(*up).ready.remove(Interval{0, used->length}.shifted(used->base));
+        else if (up && p.dir != to_device) {
+            if (p.dir == from_device)
+                of(*up).ready.remove(Interval{0, used->length}.shifted(used->base));
+            of(*up).ready.add(p.ready.shifted(used->base));
+        }
         break;
     case is<ops::SyncForCpu>:
         p.cpu.add(r);

@@ -17,8 +17,8 @@ std::string value(Shape shape, uint64_t v)
 {
     if (shape != Shape::def && shape != Shape::use)
         return number(v);
-    static constexpr std::string_view kinds[obj_kinds] = {"obj_buffer", "obj_mapping", "obj_block", "obj_pool",
-                                                          "obj_window"};
+    static constexpr std::string_view kinds[obj_kinds] = {"obj_buffer", "obj_mapping", "obj_block",   "obj_pool",
+                                                          "obj_window", "obj_sg",      "obj_dma_buf", "obj_attachment"};
     return "name_of(" + std::string(kinds[obj_index(name_kind(v))]) + ", " + std::to_string(name_number(v)) + ")";
 }
 

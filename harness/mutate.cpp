@@ -25,7 +25,7 @@ class Builder {
         for (size_t a = 0; a < fields.size(); a++) {
             if (fields[a].shape != Shape::use)
                 continue;
-            const uint16_t name = s.arg[a] < 0x2000 ? to_[index(s.arg[a])] : uint16_t{0};
+            const uint16_t name = s.arg[a] < 0x10000 ? to_[index(s.arg[a])] : uint16_t{0};
             if (name && (name_kind(name) & fields[a].objs))
                 s.arg[a] = name;
             else if (scope_.count(fields[a].objs, true))

@@ -2,6 +2,7 @@
 // encodes, mutates, generates or documents ops is a loop over that list.
 #pragma once
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -11,12 +12,22 @@
 namespace dmaudit {
 
 // What a name stands for. A field may accept several (a bit set).
-enum Obj : uint8_t { obj_none = 0, obj_buffer = 1, obj_mapping = 2, obj_block = 4, obj_pool = 8, obj_window = 16 };
-constexpr int obj_kinds = 5;
-constexpr char obj_prefix[obj_kinds] = {'b', 'm', 'k', 'p', 'w'}; // names in text: b0, m3, k1, p0, w2
+enum Obj : uint8_t {
+    obj_none = 0,
+    obj_buffer = 1,
+    obj_mapping = 2,
+    obj_block = 4,
+    obj_pool = 8,
+    obj_window = 16,
+    obj_sg = 32, // a mapped scatterlist
+    obj_dma_buf = 64,
+    obj_attachment = 128
+};
+constexpr int obj_kinds = 8;
+constexpr char obj_prefix[obj_kinds] = {'b', 'm', 'k', 'p', 'w', 'g', 'x', 'a'}; // names in text: b0, m3, k1, p0, w2
 constexpr int obj_index(Obj o)
 {
-    return o == obj_buffer ? 0 : o == obj_mapping ? 1 : o == obj_block ? 2 : o == obj_pool ? 3 : 4;
+    return std::countr_zero(static_cast<unsigned>(o));
 }
 
 // A name: kind and number. Each is defined once in a case and never reused, so a stale handle is a plain reference.
@@ -27,7 +38,7 @@ constexpr uint64_t name_of(Obj kind, unsigned number)
 }
 constexpr Obj name_kind(uint64_t name)
 {
-    return static_cast<Obj>(name >> 8 & 0x1f);
+    return static_cast<Obj>(name >> 8 & 0xff);
 }
 constexpr unsigned name_number(uint64_t name)
 {
@@ -54,6 +65,7 @@ enum class Shape : uint8_t {
     lie,      // how the client's arguments differ from the truth
     cache_op, // flush, invalidate, flush_invalidate
     pages,    // a number of pages
+    sg_shape, // how a scatterlist is cut: see SgShape
     nth,      // count of a platform call inside the next op; 0: at once
 };
 
@@ -82,10 +94,16 @@ constexpr std::optional<uint64_t> default_of(Shape s)
         return same_direction;
     case Shape::pages:
         return 1;
+    case Shape::sg_shape:
+        return 0;
     default:
         return 0;
     }
 }
+
+// The entries of a scatterlist are the parts of one range: of equal length, side by side or with gaps, for a device
+// that takes segments of any length, of a page at most, or none that crosses a page.
+enum SgShape : uint64_t { sg_adjacent, sg_line_gaps, sg_page_gaps, sg_page_segments, sg_page_boundary };
 
 enum Lie : uint64_t {
     lie_none,

@@ -22,6 +22,11 @@ constexpr Enumerator lies[] = {{"none", lie_none},
                                {"other-dir", lie_other_dir},
                                {"other-device", lie_other_device},
                                {"other-kind", lie_other_kind}};
+constexpr Enumerator sg_shapes[] = {{"adjacent", sg_adjacent},
+                                    {"line_gaps", sg_line_gaps},
+                                    {"page_gaps", sg_page_gaps},
+                                    {"page_segments", sg_page_segments},
+                                    {"page_boundary", sg_page_boundary}};
 constexpr Enumerator cache_ops[] = {{"flush", 1}, {"invalidate", 2}, {"flush_invalidate", 3}};
 
 } // namespace
@@ -52,6 +57,8 @@ std::span<const Enumerator> words(Shape s)
         return flags;
     case Shape::lie:
         return lies;
+    case Shape::sg_shape:
+        return sg_shapes;
     case Shape::cache_op:
         return cache_ops;
     default:

@@ -49,7 +49,7 @@ struct CpuWrite {
                                        f("seed", &CpuWrite::seed)};
 };
 struct DeviceRead {
-    Use<obj_mapping | obj_block> object;
+    Use<obj_mapping | obj_block | obj_sg> object;
     Arg<Shape::off> off;
     Arg<Shape::len> len;
     Arg<Shape::lie> lie;
@@ -62,7 +62,7 @@ struct DeviceRead {
                                        f("len", &DeviceRead::len), f("lie", &DeviceRead::lie)};
 };
 struct DeviceWrite {
-    Use<obj_mapping | obj_block> object;
+    Use<obj_mapping | obj_block | obj_sg> object;
     Arg<Shape::off> off;
     Arg<Shape::len> len;
     Arg<Shape::seed> seed;
@@ -328,6 +328,57 @@ struct FreeNoncoherent {
     static constexpr std::array fields{f("", &FreeNoncoherent::block), f("lie", &FreeNoncoherent::lie)};
 };
 
+struct MapSg {
+    Def<obj_sg> out;
+    Use<obj_buffer> buffer;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::dir> dir;
+    Arg<Shape::device> dev;
+    Arg<Shape::pages> n;
+    Arg<Shape::sg_shape> shape;
+    static constexpr std::string_view name = "map_sg",
+                                      doc = "dma_map_sg: `n` entries (at most 16), the parts of a range of a buffer";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_scatter;
+    static constexpr std::array fields{f("", &MapSg::out),    f("", &MapSg::buffer), f("off", &MapSg::off),
+                                       f("len", &MapSg::len), f("dir", &MapSg::dir), f("dev", &MapSg::dev),
+                                       f("n", &MapSg::n),     f("shape", &MapSg::shape)};
+};
+struct UnmapSg {
+    Use<obj_sg> sg;
+    Arg<Shape::attrs> attrs;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "unmap_sg", doc = "dma_unmap_sg, with the original count";
+    static constexpr Ends ends = Ends::first_use;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_scatter;
+    static constexpr std::array fields{f("", &UnmapSg::sg), f("attrs", &UnmapSg::attrs), f("lie", &UnmapSg::lie)};
+};
+struct SyncSgForCpu {
+    Use<obj_sg> sg;
+    Arg<Shape::sync_dir> dir;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "sync_sg_for_cpu", doc = "dma_sync_sg_for_cpu";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_scatter;
+    static constexpr std::array fields{f("", &SyncSgForCpu::sg), f("dir", &SyncSgForCpu::dir),
+                                       f("lie", &SyncSgForCpu::lie)};
+};
+struct SyncSgForDevice {
+    Use<obj_sg> sg;
+    Arg<Shape::sync_dir> dir;
+    Arg<Shape::lie> lie;
+    static constexpr std::string_view name = "sync_sg_for_device", doc = "dma_sync_sg_for_device";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_scatter;
+    static constexpr std::array fields{f("", &SyncSgForDevice::sg), f("dir", &SyncSgForDevice::dir),
+                                       f("lie", &SyncSgForDevice::lie)};
+};
+
 } // namespace ops
 
 template <class... Op> struct OpList {
@@ -353,7 +404,8 @@ using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops
                    ops::SyncForCpu, ops::SyncForDevice, ops::UnmapSingle, ops::FreeBuffer, ops::AllocCoherent,
                    ops::FreeCoherent, ops::DeclarePool, ops::AllocFromPool, ops::ReleaseFromPool, ops::MmapFromPool,
                    ops::Munmap, ops::ReleasePool, ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail,
-                   ops::AllocOpaque, ops::MmapCoherent, ops::AllocNoncoherent, ops::FreeNoncoherent>;
+                   ops::AllocOpaque, ops::MmapCoherent, ops::AllocNoncoherent, ops::FreeNoncoherent,
+                   ops::MapSg, ops::UnmapSg, ops::SyncSgForCpu, ops::SyncSgForDevice>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

@@ -56,6 +56,8 @@ class Run {
             return static_cast<Tag>(blocks_[n].cookie[0]);
         case obj_pool:
             return pools_[n];
+        case obj_sg:
+            return sgs_[n];
         default:
             return windows_[n];
         }
@@ -82,6 +84,10 @@ class Run {
     // ---- the data oracle ----
     void expect_contents(Range r, bool bounced, bool handed_over);
     void check_device_read(Range original, Range target, uint32_t device, bool bounced);
+    Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase);
+    Skip access_sg(Tag sg, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
+    Skip access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t len, bool write, uint64_t seed);
+    void expect_sg(Tag sg, bool handed_over);
     Skip sync_block(uint64_t block, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     bool noncoherent(uint64_t name) const
     {
@@ -126,6 +132,10 @@ class Run {
     Skip perform(const ops::MmapCoherent&);
     Skip perform(const ops::AllocNoncoherent&);
     Skip perform(const ops::FreeNoncoherent&);
+    Skip perform(const ops::MapSg&);
+    Skip perform(const ops::UnmapSg&);
+    Skip perform(const ops::SyncSgForCpu& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU); }
+    Skip perform(const ops::SyncSgForDevice& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE); }
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -140,7 +150,7 @@ class Run {
     Tally& tally_;
     std::array<std::bitset<max_names>, obj_kinds> made_;
     // Entries are valid where made_ says so.
-    std::array<Tag, max_names> buffers_, pools_, windows_;
+    std::array<Tag, max_names> buffers_, pools_, windows_, sgs_;
     std::array<dmaudit_mapping, max_names> mappings_;
     std::array<dmaudit_block, max_names> blocks_;
     std::array<uint8_t, 4096> scratch_;

@@ -124,9 +124,18 @@ Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t li
     if (!made(object))
         return Skip::not_made;
     const Tag t = tag(object);
-    const bool mapping = name_kind(object) == obj_mapping;
-    const uint32_t own = mapping ? mappings_[name_number(object)].device : blocks_[name_number(object)].device;
+    const unsigned n = name_number(object);
+    const bool list = name_kind(object) == obj_sg, mapping = name_kind(object) == obj_mapping;
+    const uint32_t own = list ? auditor_.sgs()[t].device : mapping ? mappings_[n].device : blocks_[n].device;
     const uint32_t device = lie == lie_other_device ? other_device(own) : own;
+    return list ? access_sg(t, device, off, len, write, seed)
+                : access(t, device, mapping ? mappings_[n].bus : blocks_[n].bus, off, len, write, seed);
+}
+
+// The device at bytes [off, off + len) of a mapping or block that begins at `bus`.
+Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t len, bool write, uint64_t seed)
+{
+    const bool mapping = tag_kind(t) == Kind::mapping;
     if (auditor_.alive(t) && !(mapping ? auditor_.mappings()[t].reachable : auditor_.blocks()[t].reachable))
         return Skip::impossible; // beyond what the device can drive, and the provider never promised otherwise
     if (!auditor_.device_access(device, t, off, len, write))
@@ -135,10 +144,10 @@ Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t li
         return Skip::executed;
     const bool bounced = mapping && auditor_.mappings()[t].bounced;
     const Range original{auditor_.bytes_of(t).at + off, len};
-    const uint64_t bus = (mapping ? mappings_[name_number(object)].bus : blocks_[name_number(object)].bus) + off;
-    const auto at = machine_.reach(device, bus, len, write ? Iommu::write : Iommu::read);
+    const auto at = machine_.reach(device, bus + off, len, write ? Iommu::write : Iommu::read);
     if (!at) {
-        session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus, true});
+        session_.fail(
+            {RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus + off, true});
         return Skip::executed;
     }
     if (!write) {

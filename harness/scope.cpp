@@ -61,11 +61,11 @@ std::array<Layout, op_count> make_layouts()
 
 bool is_kind(Obj kind)
 {
-    return kind == obj_buffer || kind == obj_mapping || kind == obj_block || kind == obj_pool || kind == obj_window;
+    return std::has_single_bit(static_cast<unsigned>(kind));
 }
 bool is_name(uint64_t v)
 {
-    return v <= name_of(obj_window, 0xff) && is_kind(name_kind(v));
+    return v <= name_of(obj_attachment, 0xff) && is_kind(name_kind(v));
 }
 
 } // namespace

@@ -83,8 +83,8 @@ template <class Names> std::string suggestion(std::string_view found, const Name
 
 std::string kinds_text(uint8_t kinds)
 {
-    static constexpr std::string_view names[obj_kinds] = {"a buffer (b)", "a mapping (m)", "a block (k)", "a pool (p)",
-                                                          "a window (w)"};
+    static constexpr std::string_view names[obj_kinds] = {"a buffer (b)", "a mapping (m)",     "a block (k)",    "a pool (p)",
+                                                          "a window (w)", "a scatterlist (g)", "a dma-buf (x)", "an attachment (a)"};
     std::string out;
     for (unsigned k = 0; k < obj_kinds; k++)
         if (kinds >> k & 1)

@@ -21,7 +21,9 @@ std::string_view mark_name(Mark m)
         "mappings that split a line",
         "windows",
         "refused by contract",
-        "failed calls"};
+        "failed calls",
+        "scatterlists with merged entries",
+        "mappings through an IOMMU"};
     return names[static_cast<size_t>(m)];
 }
 
@@ -86,6 +88,7 @@ void Auditor::end()
     mappings_.clear();
     pools_.clear();
     windows_.clear();
+    sgs_.clear();
     trace = nullptr;
     cells = nullptr;
     forward_illegal_ = false;
@@ -180,6 +183,8 @@ bool Auditor::alive(Tag t) const
         return pools_.alive(t);
     case Kind::window:
         return windows_.alive(t);
+    case Kind::sg:
+        return sgs_.alive(t);
     default:
         return false;
     }
@@ -197,6 +202,8 @@ Range Auditor::bytes_of(Tag t) const
         return pools_[t].at;
     if (windows_.known(t))
         return windows_[t].at;
+    if (sgs_.known(t))
+        return sgs_[t].hull;
     return {};
 }
 

@@ -47,6 +47,8 @@ enum class Mark : uint8_t {
     window,
     refused,
     failed_call,
+    merged_segments,
+    translated,
     count_
 };
 struct AuditMarks {
@@ -97,6 +99,10 @@ class Auditor {
     int map_single(const dmaudit_request&, void* cpu, uint32_t direction, dmaudit_mapping* out);
     int unmap_single(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
     int sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
+    // `entries` are client pointers, at most SgRecord::most of them.
+    int map_sg(const dmaudit_request&, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out);
+    int unmap_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs);
+    int sync_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase);
     int cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op);
     int declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out);
     int alloc_from_pool(Tag pool, uint64_t size, dmaudit_block* out, int* ours);
@@ -121,6 +127,7 @@ class Auditor {
     const Slots<MappingRecord, Kind::mapping>& mappings() const { return mappings_; }
     const Slots<PoolRecord, Kind::pool>& pools() const { return pools_; }
     const Slots<WindowRecord, Kind::window>& windows() const { return windows_; }
+    const Slots<SgRecord, Kind::sg>& sgs() const { return sgs_; }
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
     dmaudit_block as_client_sees(Tag block) const;
@@ -176,6 +183,19 @@ class Auditor {
 
     // results
     bool check_handed_to_device(const MappingRecord&, uint64_t offset, uint64_t length);
+    struct Planned { // a mapping that the client may make
+        Range at;
+        Tag object;
+        Direction direction;
+        Event event;
+        bool skip;
+    };
+    Planned plan(Range, Tag object, uint32_t device, uint32_t direction, uint32_t attrs) const;
+    bool may_map(const Planned&, uint32_t device);
+    void before_map(const Planned&);
+    Tag accept_mapping(const dmaudit_request&, const Planned&, const dmaudit_mapping&, Tag sg);
+    bool check_sg(Tag, uint32_t device, uint32_t n_entries, RuleId dead);
+    void unmapped(Tag mapping, Event head, uint64_t used, Event tail);
     bool accept_block(const dmaudit_request&, const dmaudit_block&, Tag pool, Event, dmaudit_block* out);
     bool check_window(Tag block, uint64_t pgoff, uint64_t pages, const dmaudit_window&, Tag* out);
     bool check_sync_direction(Direction of, uint32_t direction, bool for_cpu, Range, Tag);
@@ -198,6 +218,7 @@ class Auditor {
     Slots<MappingRecord, Kind::mapping> mappings_;
     Slots<PoolRecord, Kind::pool> pools_;
     Slots<WindowRecord, Kind::window> windows_;
+    Slots<SgRecord, Kind::sg> sgs_;
     std::optional<Violation> violation_;
     uint8_t* mirrored_view_ = nullptr; // poisoned in ASan's shadow, but for some of `allowed_`
     uint64_t mirrored_ = 0;

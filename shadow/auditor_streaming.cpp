@@ -57,25 +57,12 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
             return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs beyond the allocation"), withheld;
     if (direction > DMAUDIT_FROM_DEVICE)
         return fail(RuleId::wrong_direction, r, object, "no direction in which anything can be transferred"), withheld;
-    const Direction d = direction_from(direction);
-    const bool skip = (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
-    const Event e = map_event(d, skip, promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN));
-    if (!refuse && blocks_.alive(object) && blocks_[object].noncoherent())
-        return fail(RuleId::overlapping_mapping, r, object, "the block is a mapping by itself"), withheld;
-    if (!refuse) {
-        if (e == Event::map_from && !coherent(req.device))
-            own_up_to_dirt(r);
-        if (!judge(e, r, object))
-            return withheld;
-        if (!lines_at_map(r, d, req.device, object))
-            return withheld;
-    }
+    const Planned p = plan(r, object, req.device, direction, req.attrs);
+    if (!refuse && !may_map(p, req.device))
+        return withheld;
 
     // ---- the call ----
-    // A provider that copies into a line which still holds a device's unseen data may happen to write the very values
-    // that the cache has, and dirtiness by value would miss it: such lines are reloaded first, as hardware may do.
-    if (audits_ && map_.first_in(r, stale.in))
-        evidence_->reload(r);
+    before_map(p);
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_mapping m{};
     m.struct_size = sizeof m;
@@ -91,88 +78,8 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
                     "a mapping without bytes, or with an impossible alignment, must be refused"),
                rc;
 
-    // ---- the provider ----
-    const uint64_t last = m.bus + (req.size - 1),
-                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
-    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}};
-    if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
-        return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), rc;
-    if (last > limit) {
-        if (promises(DMAUDIT_PROMISES_LIMIT))
-            return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit,
-                        last),
-                   rc;
-        rec.reachable = false;
-    }
-    if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && m.bus % req.align)
-        return fail(RuleId::misaligned, r, object, "device address against the alignment asked for", req.align, m.bus),
-               rc;
-    if (promises(DMAUDIT_PROMISES_BOUNDARY) && req.boundary && (m.bus ^ last) & ~(req.boundary - 1))
-        return fail(RuleId::crosses_boundary, r, object, "the device range crosses the boundary", req.boundary, m.bus),
-               rc;
-    const auto target = evidence_->translate(req.device, m.bus, req.size);
-    if (!target)
-        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), rc;
-    if (iommu(req.device) && rec.reachable &&
-        !evidence_->reaches(req.device, m.bus, req.size, d != Direction::from, d != Direction::to))
-        return fail(RuleId::wrong_translation, r, object, "the IOMMU denies the device what its direction needs", 0,
-                    m.bus),
-               rc;
-    rec.target = {*target, req.size};
-    rec.bounced = *target != at;
-    if (rec.bounced && audits_) {
-        const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
-        if (const auto hit = map_.check(transition(taken), rec.target))
-            return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1},
-                        identity_.at(hit->at), "the bounce buffer is not the provider's own memory"),
-                   rc;
-        // Partial syncs go by the lines of the original; only an alignment that the original lacks excuses from keeping
-        // them.
-        const bool can_keep =
-            req.align <= 1 ||
-            (evidence_->phys_of(at) + bus_offset(req.device)) % std::min(req.align, around_.line) == 0;
-        if (can_keep && !coherent(req.device) && (*target ^ at) & (around_.line - 1))
-            return fail(RuleId::misaligned, r, object,
-                        "the bounce buffer does not keep the buffer's place in its cache line", at & (around_.line - 1),
-                        *target & (around_.line - 1)),
-                   rc;
-        for (uint32_t i = 0; i < mappings_.live_count(); i++) {
-            const MappingRecord& o = mappings_[mappings_.live(i)];
-            if (!o.bounced)
-                continue;
-            if (o.target.overlaps(rec.target))
-                return fail(RuleId::overlap, {rec.target.intersect(o.target).at, 1}, mappings_.live(i),
-                            "two live mappings share a bounce buffer"),
-                       rc;
-            const bool writes =
-                (d != Direction::to && !coherent(req.device)) || (o.direction != Direction::to && !coherent(o.device));
-            if (writes && o.target.lines(around_.line).overlaps(rec.target.lines(around_.line)))
-                return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i),
-                            "two live bounce buffers share a cache line"),
-                       rc;
-        }
-    } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) &&
-               r.lines(around_.line) != r)
-        return fail(RuleId::wrong_translation, r, object,
-                    "a buffer that shares an edge line was promised a bounce buffer"),
-               rc;
-
-    const bool shared = shared_with_others(0, r);
-    rec.blind = shared && skip;
-    const Tag tag = mappings_.add(rec);
+    const Tag tag = accept_mapping(req, p, m, 0);
     if (!tag)
-        return fail(RuleId::auditor_exhausted, r, object, "too many mappings in one session"), rc;
-    if (shared && !remember_holders(tag, r, skip))
-        return rc;
-    apply(e, r);
-    if (skip && audits_ && !coherent(req.device))
-        keep_dirty_lines(r, d, rec.bounced);
-    mirror_by_state(r);
-    marks.hit(Mark::overlapping_to_device, shared);
-    marks.hit(rec.bounced ? Mark::bounced : Mark::direct);
-    marks.hit(Mark::skipped_sync, (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
-    marks.hit(Mark::split_line, !coherent(req.device) && r.lines(around_.line) != r);
-    if (!skip && !check_handed_to_device(rec, 0, r.len))
         return rc;
     *out = m;
     out->struct_size = sizeof *out;
@@ -183,6 +90,124 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     out->cookie[0] = tag;
     out->cookie[1] = 0;
     return rc;
+}
+
+Auditor::Planned Auditor::plan(Range r, Tag object, uint32_t, uint32_t direction, uint32_t attrs) const
+{
+    const Direction d = direction_from(direction);
+    const bool skip = (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
+    return {r, object, d, map_event(d, skip, promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN)), skip};
+}
+
+bool Auditor::may_map(const Planned& p, uint32_t device)
+{
+    if (blocks_.alive(p.object) && blocks_[p.object].noncoherent())
+        return fail(RuleId::overlapping_mapping, p.at, p.object, "the block is a mapping by itself"), false;
+    if (p.event == Event::map_from && !coherent(device))
+        own_up_to_dirt(p.at);
+    return judge(p.event, p.at, p.object) && lines_at_map(p.at, p.direction, device, p.object);
+}
+
+// A provider that copies into a line which still holds a device's unseen data may happen to write the very values that
+// the cache has, and dirtiness by value would miss it: such lines are reloaded first, as hardware may do.
+void Auditor::before_map(const Planned& p)
+{
+    if (audits_ && map_.first_in(p.at, stale.in))
+        evidence_->reload(p.at);
+}
+
+// What the provider made of a legal map: judged, and remembered. 0 and a violation, if it is wrong.
+Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const dmaudit_mapping& m, Tag sg)
+{
+    const Range r = p.at;
+    const Tag object = p.object;
+    const Direction d = p.direction;
+    const uint64_t last = m.bus + (r.len - 1),
+                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
+    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, sg};
+    if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
+        return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), 0;
+    if (last > limit) {
+        if (promises(DMAUDIT_PROMISES_LIMIT))
+            return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit,
+                        last),
+               0;
+        rec.reachable = false;
+    }
+    if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && m.bus % req.align)
+        return fail(RuleId::misaligned, r, object, "device address against the alignment asked for", req.align, m.bus),
+               0;
+    if (promises(DMAUDIT_PROMISES_BOUNDARY) && req.boundary && (m.bus ^ last) & ~(req.boundary - 1))
+        return fail(RuleId::crosses_boundary, r, object, "the device range crosses the boundary", req.boundary, m.bus),
+               0;
+    const auto target = evidence_->translate(req.device, m.bus, r.len);
+    if (!target)
+        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), 0;
+    if (iommu(req.device) && rec.reachable &&
+        !evidence_->reaches(req.device, m.bus, r.len, d != Direction::from, d != Direction::to))
+        return fail(RuleId::wrong_translation, r, object, "the IOMMU denies the device what its direction needs", 0,
+                    m.bus),
+               0;
+    rec.target = {*target, r.len};
+    rec.bounced = *target != r.at;
+    if (rec.bounced && audits_) {
+        const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
+        if (const auto hit = map_.check(transition(taken), rec.target))
+            return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1},
+                        identity_.at(hit->at), "the bounce buffer is not the provider's own memory"),
+               0;
+        // Partial syncs go by the lines of the original; only an alignment that the original lacks excuses from keeping
+        // them.
+        const bool can_keep =
+            req.align <= 1 ||
+            (evidence_->phys_of(r.at) + bus_offset(req.device)) % std::min(req.align, around_.line) == 0;
+        if (can_keep && !coherent(req.device) && (*target ^ r.at) & (around_.line - 1))
+            return fail(RuleId::misaligned, r, object,
+                        "the bounce buffer does not keep the buffer's place in its cache line", r.at & (around_.line - 1),
+                        *target & (around_.line - 1)),
+               0;
+        for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+            const MappingRecord& o = mappings_[mappings_.live(i)];
+            if (!o.bounced)
+                continue;
+            if (o.target.overlaps(rec.target))
+                return fail(RuleId::overlap, {rec.target.intersect(o.target).at, 1}, mappings_.live(i),
+                            "two live mappings share a bounce buffer"),
+               0;
+            if (sg && o.sg == sg)
+                continue; // they come and go together
+            const bool writes =
+                (d != Direction::to && !coherent(req.device)) || (o.direction != Direction::to && !coherent(o.device));
+            if (writes && o.target.lines(around_.line).overlaps(rec.target.lines(around_.line)))
+                return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i),
+                            "two live bounce buffers share a cache line"),
+               0;
+        }
+    } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) &&
+               r.lines(around_.line) != r)
+        return fail(RuleId::wrong_translation, r, object,
+                    "a buffer that shares an edge line was promised a bounce buffer"),
+               0;
+
+    const bool shared = shared_with_others(0, r);
+    rec.blind = shared && p.skip;
+    const Tag tag = mappings_.add(rec);
+    if (!tag)
+        return fail(RuleId::auditor_exhausted, r, object, "too many mappings in one session"), 0;
+    if (shared && !remember_holders(tag, r, p.skip))
+        return 0;
+    apply(p.event, r);
+    if (p.skip && audits_ && !coherent(req.device))
+        keep_dirty_lines(r, d, rec.bounced);
+    mirror_by_state(r);
+    marks.hit(Mark::overlapping_to_device, shared);
+    marks.hit(Mark::translated, iommu(req.device));
+    marks.hit(rec.bounced ? Mark::bounced : Mark::direct);
+    marks.hit(Mark::skipped_sync, (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
+    marks.hit(Mark::split_line, !coherent(req.device) && r.lines(around_.line) != r);
+    if (!p.skip && !check_handed_to_device(rec, 0, r.len))
+        return 0;
+    return tag;
 }
 
 // What the device would read is what the client handed over, and nothing dirty lies under what the device may write.
@@ -230,6 +255,10 @@ bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismat
     if (!check_alive(tag, Kind::mapping, dead))
         return false;
     const MappingRecord& rec = mappings_[tag];
+    if (rec.sg) {
+        fail(RuleId::wrong_kind, rec.original, tag, "the mapping is an entry of a scatterlist");
+        return false;
+    }
     if (m.device != rec.device) {
         fail(RuleId::wrong_device, rec.original, tag, "the mapping was made for another device", rec.device, m.device);
         return false;
@@ -274,15 +303,23 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
         fail(RuleId::wrong_return, rec.original, tag, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
         return rc;
     }
+    unmapped(tag, at_head, n, at_tail);
+    return rc;
+}
+
+// The provider has unmapped it; `used` bytes by `head`, the rest by `tail`.
+void Auditor::unmapped(Tag tag, Event head, uint64_t used, Event tail)
+{
+    const MappingRecord& rec = mappings_[tag];
     if (rec.bounced && audits_ && !coherent(rec.device) && !promises(DMAUDIT_TRAIT_IN_BAND))
-        evidence_->reload(rec.target); // for the slot's next user, for the same reason
+        evidence_->reload(rec.target); // for the slot's next user: see before_map
     mappings_.remove(tag);
-    apply(at_head, head);
-    apply(at_tail, tail);
+    apply(head, {rec.original.at, used});
+    apply(tail, {rec.original.at + used, rec.original.len - used});
     recompute(rec.original);
     mirror_by_state(rec.original);
-    check_unreachable(rec.device, rec.inner.bus, rec.original, tag);
-    return rc;
+    if (!rec.sg)
+        check_unreachable(rec.device, rec.inner.bus, rec.original, tag);
 }
 
 bool Auditor::check_sync_direction(Direction of, uint32_t direction, bool for_cpu, Range r, Tag tag)

@@ -12,7 +12,7 @@
 
 namespace dmaudit {
 
-enum class Kind : uint8_t { none, buffer, mapping, block, pool, window };
+enum class Kind : uint8_t { none, buffer, mapping, block, pool, window, sg };
 
 // Names one object of a session: kind and slot. 0 is nobody.
 using Tag = uint32_t;
@@ -95,6 +95,20 @@ struct MappingRecord {
     bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that
                 // one was made
     Held held;
+    Tag sg = 0; // of an entry of a scatterlist: such a mapping is unmapped and synced with its list only
+};
+// A mapped scatterlist; each entry is a mapping of its own.
+struct SgRecord {
+    static constexpr uint32_t most = 16;
+    Range hull;     // from the first entry to the end of the last
+    uint64_t bytes; // of all entries
+    uint32_t device, n;
+    Direction direction;
+    std::array<Tag, most> entries;
+    std::array<dmaudit_sg_entry, most> inner_entries; // as the provider saw them
+    std::array<dmaudit_sg_segment, most> segments;
+    uint32_t n_segments;
+    uintptr_t cookie[2];
 };
 struct PoolRecord {
     Range at;

@@ -167,6 +167,9 @@ constexpr std::array<Rule, rule_count> table{{
     {R::opaque_dereference, "opaque-dereference", client, 822,
      "the CPU touched memory that has no CPU mapping, through its handle",
      "A handle from DMA_ATTR_NO_KERNEL_MAPPING is no pointer: hand it to mmap or free, or allocate with a mapping."},
+    {R::wrong_count, "wrong-count", client, 131,
+     "a scatterlist was unmapped or synced with another number of entries than it was mapped with",
+     "Unmap and sync take the original count; only the walk over the device's segments takes what map returned."},
 }};
 
 constexpr bool in_order()

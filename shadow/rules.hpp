@@ -67,6 +67,7 @@ enum class RuleId : uint8_t {
     // later ones, whosever fault
     still_reachable,
     opaque_dereference,
+    wrong_count,
     count_
 };
 

@@ -1,0 +1,123 @@
+// Scatterlists.
+#include "harness/run.hpp"
+
+namespace dmaudit {
+namespace {
+
+uint32_t lied_count(uint32_t n, uint64_t lie)
+{
+    return lie == lie_size_less ? n - 1 : lie == lie_size_more ? n + 1 : n;
+}
+
+} // namespace
+
+Skip Run::perform(const ops::MapSg& o)
+{
+    if (!DMAUDIT_HAS(&provider_, scatter) || !DMAUDIT_HAS(provider_.scatter, map_sg) ||
+        !DMAUDIT_HAS(provider_.scatter, unmap_sg))
+        return Skip::impossible;
+    if (!made(o.buffer.v))
+        return Skip::not_made;
+    if ((o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming) || o.n.v > SgRecord::most)
+        return Skip::impossible;
+    const Tag t = tag(o.buffer.v);
+    const Range whole = auditor_.bytes_of(t);
+    if (o.off.v > machine_.ram_size() - whole.at || o.len.v > machine_.ram_size() - whole.at - o.off.v)
+        return Skip::impossible; // no such pointer
+    if (auditor_.alive(t) && o.off.v + o.len.v > whole.len && case_.world.mode == Mode::conforming)
+        return Skip::illegal;
+
+    std::array<dmaudit_sg_entry, SgRecord::most> entries{};
+    const uint64_t part = o.n.v ? o.len.v / o.n.v : 0;
+    const uint64_t wanted = o.shape.v == sg_line_gaps   ? case_.world.line
+                            : o.shape.v == sg_page_gaps ? case_.world.page
+                                                        : 0;
+    const uint64_t gap = part > wanted ? wanted : 0;
+    for (uint64_t i = 0; i < o.n.v; i++) {
+        const bool last = i + 1 == o.n.v;
+        entries[i] = {client({whole.at + o.off.v + i * part, 0}), last ? o.len.v - i * part : part - gap};
+    }
+    dmaudit_request req{sizeof req, narrow(o.dev.v), 0, 0, 0, 0, 0, 0};
+    if (o.shape.v == sg_page_segments)
+        req.size = case_.world.page;
+    if (o.shape.v == sg_page_boundary)
+        req.boundary = case_.world.page;
+    Tag sg = 0;
+    const int rc = call([&] { return auditor_.map_sg(req, {entries.data(), o.n.v}, narrow(o.dir.v), &sg); });
+    if (sg) {
+        sgs_[name_number(o.out.v)] = sg;
+        make(o.out.v);
+    }
+    if (auditor_.alive(t) && rc != Auditor::withheld && !failed())
+        expect_contents(whole, false, false);
+    return done(rc);
+}
+
+void Run::expect_sg(Tag t, bool handed_over)
+{
+    const SgRecord& rec = auditor_.sgs()[t];
+    for (uint32_t i = 0; i < rec.n && !failed(); i++) {
+        const MappingRecord& m = auditor_.mappings()[rec.entries[i]];
+        expect_contents(m.original, m.bounced, handed_over);
+        if (!failed() && i == 0)
+            expect_contents(auditor_.bytes_of(m.object), false, false);
+    }
+}
+
+Skip Run::perform(const ops::UnmapSg& o)
+{
+    if (!made(o.sg.v))
+        return Skip::not_made;
+    const Tag t = tag(o.sg.v);
+    const SgRecord& rec = auditor_.sgs()[t];
+    const uint32_t own = linux_direction(rec.direction);
+    const int rc = call([&] {
+        return auditor_.unmap_sg(t, o.lie.v == lie_other_device ? other_device(rec.device) : rec.device,
+                                 lied_count(rec.n, o.lie.v), o.lie.v == lie_other_dir ? another_direction(own) : own,
+                                 attrs_of(o.attrs.v));
+    });
+    if (rc == DMAUDIT_OK && !failed())
+        expect_sg(t, true);
+    return done(rc);
+}
+
+Skip Run::sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase)
+{
+    if (!made(sg) || !DMAUDIT_HAS(provider_.scatter, sync_sg))
+        return made(sg) ? Skip::impossible : Skip::not_made;
+    const Tag t = tag(sg);
+    const SgRecord& rec = auditor_.sgs()[t];
+    const uint32_t own = linux_direction(rec.direction);
+    const uint32_t d = lie == lie_other_dir    ? another_direction(own)
+                       : dir == same_direction ? own
+                                               : narrow(dir);
+    const int rc = call([&] {
+        return auditor_.sync_sg(t, lie == lie_other_device ? other_device(rec.device) : rec.device,
+                                lied_count(rec.n, lie), d, phase);
+    });
+    if (rc == DMAUDIT_OK && !failed())
+        expect_sg(t, true);
+    return done(rc);
+}
+
+// The device walks the segments: bytes are counted over the entries, gaps are not.
+Skip Run::access_sg(Tag t, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed)
+{
+    const SgRecord& rec = auditor_.sgs()[t];
+    if (off > rec.bytes || len > rec.bytes - off) // one entry stands for them all: it is beyond each
+        return access(rec.entries[0], device, auditor_.mappings()[rec.entries[0]].inner.bus, off, len, write, seed);
+    uint64_t begin = 0;
+    for (uint32_t i = 0; i < rec.n && !failed(); i++) {
+        const MappingRecord& m = auditor_.mappings()[rec.entries[i]];
+        const Range mine = Range{begin, m.original.len}.intersect({off, len});
+        if (!mine.empty() || (len == 0 && i == 0))
+            if (const Skip s = access(rec.entries[i], device, m.inner.bus, len ? mine.at - begin : 0, mine.len, write,
+                                      seed + i);
+                s != Skip::executed)
+                return s;
+        begin += m.original.len;
+    }
+    return Skip::executed;
+}
+
+} // namespace dmaudit
