@@ -44,6 +44,8 @@ void Allocator::close() noexcept
 
 Result<Block> Allocator::alloc_coherent(const dmaudit_request& request) noexcept
 {
+    if (request.size == 0 && opaque(request.attrs))
+        return DmaError::BadArgument;
     const std::optional<Device> device = platform_.device(request.device);
     if (!device)
         return DmaError::NoSuchDevice;
@@ -52,11 +54,12 @@ Result<Block> Allocator::alloc_coherent(const dmaudit_request& request) noexcept
     if (const Status layout = check_layout(request.size, request.align, request.boundary); !layout)
         return layout.error();
     const Constraints constraints = constraints_of(*device, request);
-    if (const Routed<PoolBlock> pooled = pools_.alloc(*device, request.size, constraints); pooled.ours) {
-        if (!pooled.result)
-            return pooled.result.error();
-        return block_of(*device, request.size, request.attrs, *pooled.result);
-    }
+    if (!opaque(request.attrs))
+        if (const Routed<PoolBlock> pooled = pools_.alloc(*device, request.size, constraints); pooled.ours) {
+            if (!pooled.result)
+                return pooled.result.error();
+            return block_of(*device, request.size, request.attrs, *pooled.result);
+        }
     const Result<CoherentGrant> grant =
         coherent_.alloc(*device, request.size, constraints, (request.flags & DMAUDIT_ZERO) != 0, request.attrs);
     if (!grant)
@@ -73,6 +76,47 @@ Status Allocator::free_coherent(const Block& block) noexcept
         return coherent_.free(block.block, block.handle);
     const Routed<bool> pooled = pools_.free(*device, block.block.cpu, block.block.bus, block.block.size, block.serial);
     return pooled.ours && pooled.result ? Status() : Status(DmaError::IllegalCall);
+}
+
+Result<Window> Allocator::mmap_coherent(const Block& block, std::uint64_t pgoff, std::uint64_t pages) noexcept
+{
+    const std::optional<Device> device = platform_.device(block.block.device);
+    if (!device)
+        return DmaError::IllegalCall;
+    if (!block.pooled)
+        return coherent_.mmap(block.block, block.handle, pgoff, pages);
+    const Routed<Window> pooled =
+        pools_.window(*device, block.block.cpu, block.block.bus, block.block.size, block.serial, pgoff, pages);
+    return pooled.ours ? pooled.result : Result<Window>(DmaError::IllegalCall);
+}
+
+Result<Block> Allocator::alloc_noncoherent(const dmaudit_request& request, Direction direction) noexcept
+{
+    const std::optional<Device> device = platform_.device(request.device);
+    if (!device)
+        return DmaError::NoSuchDevice;
+    if (request.size == 0)
+        return DmaError::ZeroSizedBuffer;
+    if (const Status layout = check_layout(request.size, request.align, request.boundary); !layout)
+        return layout.error();
+    const Result<CoherentGrant> grant =
+        coherent_.alloc_noncoherent(*device, request.size, constraints_of(*device, request), request.attrs, direction);
+    if (!grant)
+        return grant.error();
+    return Block{grant->block, grant->granted, false, grant->handle, 0};
+}
+
+Status Allocator::free_noncoherent(const Block& block, Direction direction) noexcept
+{
+    return block.pooled ? Status(DmaError::IllegalCall)
+                        : coherent_.free_noncoherent(block.block, block.handle, direction);
+}
+
+Status Allocator::sync_noncoherent(const Block& block, std::uint64_t offset, std::uint64_t length, Direction direction,
+                                   Phase phase) noexcept
+{
+    return block.pooled ? Status(DmaError::IllegalCall)
+                        : coherent_.sync_noncoherent(block.block, block.handle, offset, length, direction, phase);
 }
 
 Result<Mapping> Allocator::map_single(const dmaudit_request& request, void* cpu, Direction direction) noexcept

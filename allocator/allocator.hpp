@@ -19,7 +19,7 @@
 
 namespace dmaudit::alloc {
 
-// A coherent block, from the device's pool or from the arenas.
+// A block, from the device's pool or from the arenas.
 struct Block {
     CoherentBlock block; // device, attributes, CPU address, device address, size
     std::uint64_t granted;
@@ -53,10 +53,27 @@ class Allocator {
 
     // dma_alloc_attrs, DmaOp::alloc_coherent. The device's pool first; a pool that is exclusive has the last word.
     // Errors: NoSuchDevice, ZeroSizedBuffer, LayoutError, NoMemory, DmaMaskNotMatch, AlignMismatch.
+    // With DMAUDIT_ATTR_NO_KERNEL_MAPPING, CoherentHandle::alloc: the block has no CPU address, reads zero, and comes
+    // from no pool (a pool's memory has one). A size of 0 is BadArgument then, before anything else is looked at.
     Result<Block> alloc_coherent(const dmaudit_request& request) noexcept;
 
     // dma_free_attrs, DmaOp::dealloc_coherent. IllegalCall unless every field is that of a live block.
     Status free_coherent(const Block& block) noexcept;
+
+    // dma_mmap_attrs: a window of `pages` pages onto a live block of any of these origins, from its page `pgoff` on.
+    // OutOfWindow: no page, or beyond the pages that the block's size needs. IllegalCall: no such block.
+    Result<Window> mmap_coherent(const Block& block, std::uint64_t pgoff, std::uint64_t pages) noexcept;
+
+    // dma_alloc_noncoherent: whole cached pages of the arenas that read zero, mapped for the device in one direction
+    // and with the CPU first. No pool is asked, and attributes have no effect. Errors as alloc_coherent.
+    Result<Block> alloc_noncoherent(const dmaudit_request& request, Direction direction) noexcept;
+
+    // dma_free_noncoherent. IllegalCall unless every field and the direction are those of a live block.
+    Status free_noncoherent(const Block& block, Direction direction) noexcept;
+
+    // dma_sync_single_range_for_device and _for_cpu on such a block.
+    Status sync_noncoherent(const Block& block, std::uint64_t offset, std::uint64_t length, Direction direction,
+                            Phase phase) noexcept;
 
     // ---- streaming
     // ---------------------------------------------------------------------------------------------------

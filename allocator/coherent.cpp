@@ -114,15 +114,11 @@ Status Coherent::free(const CoherentBlock& block, Handle handle) noexcept
 Result<Window> Coherent::mmap(const CoherentBlock& block, Handle handle, std::uint64_t pgoff,
                               std::uint64_t pages) noexcept
 {
-    const unsigned shift = platform_.page_shift();
     const Guard guard(platform_, lock_);
     const Live* live = find(block, handle, false);
     if (live == nullptr)
         return DmaError::IllegalCall;
-    const std::uint64_t owned = ((block.size - 1) >> shift) + 1;
-    if (pages == 0 || pgoff >= owned || pages > owned - pgoff)
-        return DmaError::OutOfWindow;
-    return Window{live->run.phys.at(pgoff << shift), pages << shift};
+    return window_of({live->run.phys, block.size}, platform_.page_shift(), pgoff, pages);
 }
 
 Status Coherent::free_noncoherent(const CoherentBlock& block, Handle handle, Direction direction) noexcept

@@ -166,5 +166,127 @@ TEST(CoherentEnd, PagesOfLiveBlocksAreCachedAgain)
     EXPECT_TRUE(machine.uncached.empty());
 }
 
+// ---- behind an IOMMU
+
+class CoherentIommuTest : public CoherentTest {
+  protected:
+    CoherentIommuTest()
+    {
+        card = *Platform(machine.raw).device(machine.add_iommu_device(true, 64 * kPage - 1));
+        soc = *Platform(machine.raw).device(machine.add_iommu_device(false, 64 * kPage - 1));
+    }
+    bool arenas_are_whole()
+    {
+        const Result<PageRun> all = arenas.alloc(8 * kPage, reach_of(pc));
+        if (all)
+            arenas.free(*all);
+        return static_cast<bool>(all);
+    }
+    Device card{}, soc{}; // coherent; not coherent; no physical address of RAM is within their limit
+};
+
+TEST_F(CoherentIommuTest, TheAddressMeetsWhatTheMemoryDoesNot)
+{
+    for (const Device& device : {card, soc}) {
+        const CoherentGrant grant = *alloc(device, 2 * kPage + 1);
+        EXPECT_EQ(grant.block.bus.value % (4 * kPage), 0u) << "natural alignment";
+        EXPECT_LE(grant.block.bus.value + 3 * kPage - 1, device.limit);
+        EXPECT_EQ(machine.mapped_pages(device.index), 3u) << "no more than its bytes need";
+        EXPECT_EQ(machine.device_read(device.index, grant.block.bus.value + 2 * kPage), 0);
+        machine.device_write(device.index, grant.block.bus.value + 9, {77});
+        EXPECT_EQ(grant.block.cpu[9], std::byte{77});
+        ASSERT_TRUE(coherent.free(grant.block, grant.handle));
+        EXPECT_EQ(machine.mapped_pages(device.index), 0u);
+        EXPECT_TRUE(arenas_are_whole());
+        EXPECT_TRUE(machine.uncached.empty());
+    }
+    const CoherentGrant on = *coherent.alloc(card, 1, {0, 64 * kPage - 1, 32 * kPage, 0}, true, 0);
+    EXPECT_EQ(on.block.bus.value, 32 * kPage);
+    EXPECT_EQ(coherent.alloc(card, 1, {0, kPage - 1, 1, 0}, true, 0).error(), DmaError::DmaMaskNotMatch);
+}
+
+TEST_F(CoherentIommuTest, NoEarlierOwnersBytesAreOpenAtAnyTime)
+{
+    std::fill_n(machine.ram(0), 8 * kPage, std::uint8_t{0x5a});
+    int seen = 0;
+    machine.at_iommu_map = [&] {
+        seen++;
+        EXPECT_EQ(std::count(machine.ram(0), machine.ram(1), 0), static_cast<long>(kPage));
+        EXPECT_FALSE(machine.dirty(TestPlatform::kBase, kPage));
+    };
+    EXPECT_TRUE(alloc(soc, 100));
+    EXPECT_EQ(seen, 1);
+}
+
+TEST_F(CoherentIommuTest, AFailedAllocationKeepsNothing)
+{
+    machine.meta_budget = 0;
+    EXPECT_EQ(alloc(soc, 1).error(), DmaError::NoMemory);
+    machine.meta_budget = INT64_MAX;
+    machine.iommu_map_answer = DMAUDIT_ENOMEM;
+    machine.uncached_off_answer = DMAUDIT_ENOMEM; // so a way back that has to make pages cached would be stuck
+    EXPECT_EQ(alloc(soc, 1).error(), DmaError::NoMemory);
+    machine.iommu_map_answer = DMAUDIT_OK;
+    machine.uncached_on_answer = DMAUDIT_EBUSY;
+    EXPECT_EQ(alloc(soc, 1).error(), DmaError::Busy);
+    EXPECT_EQ(machine.mapped_pages(soc.index), 0u);
+    EXPECT_TRUE(machine.uncached.empty());
+    EXPECT_TRUE(arenas_are_whole());
+    machine.uncached_on_answer = machine.uncached_off_answer = DMAUDIT_OK;
+    const CoherentGrant grant = *alloc(soc, 1);
+    machine.iommu_unmap_answer = DMAUDIT_EIO;
+    EXPECT_EQ(coherent.free(grant.block, grant.handle).error(), DmaError::PlatformError);
+    EXPECT_FALSE(arenas_are_whole()) << "memory that the device still reaches is not used again";
+}
+
+// ---- opaque blocks
+
+TEST_F(CoherentTest, AnOpaqueBlockHasNoCpuAddressAndShowsNobodysBytes)
+{
+    for (const Device& device : {pc, board}) {
+        std::fill_n(machine.ram(0), 8 * kPage, std::uint8_t{0x5a});
+        const CoherentGrant grant =
+            *coherent.alloc(device, 100, reach_of(device), false, DMAUDIT_ATTR_NO_KERNEL_MAPPING);
+        EXPECT_EQ(grant.block.cpu, nullptr);
+        EXPECT_EQ(grant.granted, kPage);
+        EXPECT_EQ(std::count(machine.ram(0), machine.ram(1), 0), static_cast<long>(kPage)) << "seen through a window";
+        const auto seen = machine.device_read(device.index, grant.block.bus.value, kPage);
+        EXPECT_EQ(std::count(seen.begin(), seen.end(), 0), static_cast<long>(kPage));
+        EXPECT_EQ(machine.uncached.size(), device.coherent ? 0u : 1u);
+        CoherentBlock lie = grant.block;
+        lie.attrs = 0;
+        EXPECT_EQ(coherent.free(lie, grant.handle).error(), DmaError::IllegalCall);
+        lie = grant.block;
+        lie.cpu = reinterpret_cast<std::byte*>(machine.ram(0));
+        EXPECT_EQ(coherent.free(lie, grant.handle).error(), DmaError::IllegalCall);
+        EXPECT_TRUE(coherent.free(grant.block, grant.handle));
+        EXPECT_EQ(coherent.free(grant.block, grant.handle).error(), DmaError::IllegalCall);
+        EXPECT_TRUE(machine.uncached.empty());
+    }
+}
+
+TEST_F(CoherentTest, AWindowShowsThePagesOfTheBlocksBytes)
+{
+    ASSERT_TRUE(alloc(pc, 1));
+    for (const std::uint32_t attrs : {0u, DMAUDIT_ATTR_NO_KERNEL_MAPPING}) {
+        const CoherentGrant grant = *coherent.alloc(pc, 2 * kPage + 1, reach_of(pc), true, attrs);
+        ASSERT_EQ(grant.granted, 4 * kPage);
+        const Window all = *coherent.mmap(grant.block, grant.handle, 0, 3);
+        EXPECT_EQ(all.phys.value, grant.block.bus.value);
+        EXPECT_EQ(all.size, 3 * kPage);
+        const Window last = *coherent.mmap(grant.block, grant.handle, 2, 1);
+        EXPECT_EQ(last.phys.value, grant.block.bus.value + 2 * kPage);
+        EXPECT_EQ(last.size, kPage);
+        for (const auto& [pgoff, pages] :
+             {std::pair<std::uint64_t, std::uint64_t>{0, 4}, {3, 1}, {0, 0}, {1, 3}, {1, UINT64_MAX}, {UINT64_MAX, 2}})
+            EXPECT_EQ(coherent.mmap(grant.block, grant.handle, pgoff, pages).error(), DmaError::OutOfWindow);
+        CoherentBlock lie = grant.block;
+        lie.size += kPage;
+        EXPECT_EQ(coherent.mmap(lie, grant.handle, 0, 1).error(), DmaError::IllegalCall);
+        ASSERT_TRUE(coherent.free(grant.block, grant.handle));
+        EXPECT_EQ(coherent.mmap(grant.block, grant.handle, 0, 1).error(), DmaError::IllegalCall);
+    }
+}
+
 } // namespace
 } // namespace dmaudit::alloc

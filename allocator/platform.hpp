@@ -260,4 +260,14 @@ constexpr unsigned order_of(std::uint64_t size, unsigned page_shift) noexcept
     return static_cast<unsigned>(std::bit_width((size - 1) >> page_shift));
 }
 
+// The window of `pages` pages from page `pgoff` on, onto the pages that a block's bytes need: its size is not 0, its
+// start page aligned. OutOfWindow: no page, or beyond.
+inline Result<Window> window_of(PhysRange block, unsigned page_shift, std::uint64_t pgoff, std::uint64_t pages) noexcept
+{
+    const std::uint64_t owned = ((block.size - 1) >> page_shift) + 1;
+    if (pages == 0 || pgoff >= owned || pages > owned - pgoff)
+        return DmaError::OutOfWindow;
+    return Window{block.start.at(pgoff << page_shift), pages << page_shift};
+}
+
 } // namespace dmaudit::alloc

@@ -146,6 +146,15 @@ bool Pools::page_of(const Pool& pool, const void* cpu, std::uint64_t& offset) co
            offset < pool.range.size;
 }
 
+// Does the live block of `size` bytes with that serial begin at byte `offset`? The lock is held.
+bool Pools::known(const Pool& pool, std::uint64_t offset, DmaAddr bus, std::uint64_t size,
+                  std::uint64_t serial) const noexcept
+{
+    const std::uint64_t page = offset >> platform_.page_shift();
+    return aligned(offset, platform_.page()) && size != 0 && bus.value == pool.bus.value + offset &&
+           pool.bitmap.order_at(page) >= 0 && pool.live[page].size == size && pool.live[page].serial == serial;
+}
+
 Routed<bool> Pools::release_block(const Device& device, unsigned order, const void* cpu) noexcept
 {
     const Guard guard(platform_, lock_);
@@ -166,13 +175,25 @@ Routed<bool> Pools::free(const Device& device, const void* cpu, DmaAddr bus, std
     std::uint64_t offset;
     if (pool == nullptr || !page_of(*pool, cpu, offset))
         return Routed<bool>::not_ours();
-    const std::uint64_t page = offset >> platform_.page_shift();
-    const bool matches = aligned(offset, platform_.page()) && size != 0 && bus.value == pool->bus.value + offset &&
-                         pool->bitmap.order_at(page) >= 0 && pool->live[page].size == size &&
-                         pool->live[page].serial == serial;
-    if (!matches || !pool->bitmap.release(page, order_of(size, platform_.page_shift())))
+    const unsigned shift = platform_.page_shift();
+    if (!known(*pool, offset, bus, size, serial) || !pool->bitmap.release(offset >> shift, order_of(size, shift)))
         return {true, DmaError::IllegalCall};
     return {true, true};
+}
+
+Routed<Window> Pools::window(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
+                             std::uint64_t serial, std::uint64_t pgoff, std::uint64_t pages) noexcept
+{
+    const unsigned shift = platform_.page_shift();
+    const Guard guard(platform_, lock_);
+    Pool* pool = find(device);
+    std::uint64_t offset;
+    if (pool == nullptr || !page_of(*pool, cpu, offset))
+        return Routed<Window>::not_ours();
+    if (!known(*pool, offset, bus, size, serial))
+        return {true, DmaError::IllegalCall};
+    const Result<Window> window = window_of({pool->range.start.at(offset), size}, shift, pgoff, pages);
+    return window ? Routed<Window>{true, *window} : Routed<Window>{true, window.error()};
 }
 
 Routed<Window> Pools::mmap(const Device& device, const void* cpu, std::uint64_t size, std::uint64_t pgoff,

@@ -68,6 +68,11 @@ class Pools {
     Routed<bool> free(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
                       std::uint64_t serial) noexcept;
 
+    // dma_mmap_attrs on such a block: `pages` pages from page `pgoff` on, of those that its bytes need. OutOfWindow: no
+    // page, or beyond.
+    Routed<Window> window(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size, std::uint64_t serial,
+                          std::uint64_t pgoff, std::uint64_t pages) noexcept;
+
     // dma_mmap_from_dev_coherent: `pages` pages from page `pgoff` on of the `size` bytes at `cpu`. ours is false unless
     // [cpu, cpu + size) lies in the device's pool. OutOfWindow: no page, or beyond the bytes or beyond their block.
     // IllegalCall: `cpu` lies in no live block.
@@ -101,6 +106,8 @@ class Pools {
     std::uint64_t place(Pool& pool, std::uint64_t size, unsigned order, const Constraints& constraints) noexcept;
     DmaError why_not(Pool& pool, std::uint64_t size, unsigned order, const Constraints& constraints) noexcept;
     bool page_of(const Pool& pool, const void* cpu, std::uint64_t& offset) const noexcept;
+    bool known(const Pool& pool, std::uint64_t offset, DmaAddr bus, std::uint64_t size,
+               std::uint64_t serial) const noexcept;
 
     Platform platform_;
     const Arenas& arenas_;

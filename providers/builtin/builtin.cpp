@@ -87,6 +87,48 @@ int coherent_free(void* ctx, const dmaudit_block* block) noexcept
     return complete(block) ? at(ctx).free_coherent(get(*block)).code() : DMAUDIT_EINVAL;
 }
 
+int coherent_mmap(void* ctx, const dmaudit_block* block, std::uint64_t pgoff, std::uint64_t pages,
+                  dmaudit_window* out) noexcept
+{
+    if (!complete(block) || !complete(out))
+        return DMAUDIT_EINVAL;
+    const Result<Window> window = at(ctx).mmap_coherent(get(*block), pgoff, pages);
+    if (window) {
+        out->phys = window->phys.value;
+        out->size = window->size;
+    }
+    return window.code();
+}
+
+int noncoherent_alloc(void* ctx, const dmaudit_request* request, std::uint32_t direction, dmaudit_block* out) noexcept
+{
+    const std::optional<Direction> way = direction_of(direction);
+    if (!complete(request) || !complete(out) || !way)
+        return DMAUDIT_EINVAL;
+    const Result<Block> block = at(ctx).alloc_noncoherent(*request, *way);
+    if (block)
+        put(*block, request->flags, *out);
+    return block.code();
+}
+
+// A block of no direction cannot be alive.
+int noncoherent_free(void* ctx, const dmaudit_block* block, std::uint32_t direction) noexcept
+{
+    if (!complete(block))
+        return DMAUDIT_EINVAL;
+    const std::optional<Direction> way = direction_of(direction);
+    return way ? at(ctx).free_noncoherent(get(*block), *way).code() : DMAUDIT_EFAULT;
+}
+
+int noncoherent_sync(void* ctx, const dmaudit_block* block, std::uint64_t offset, std::uint64_t length,
+                     std::uint32_t direction, std::uint32_t phase) noexcept
+{
+    const std::optional<Direction> way = direction_of(direction);
+    if (!complete(block) || !way || phase > DMAUDIT_FOR_CPU)
+        return DMAUDIT_EINVAL;
+    return at(ctx).sync_noncoherent(get(*block), offset, length, *way, static_cast<Phase>(phase)).code();
+}
+
 int map_single(void* ctx, const dmaudit_request* request, void* cpu, std::uint32_t direction,
                dmaudit_mapping* out) noexcept
 {
@@ -179,7 +221,10 @@ int pool_release(void* ctx, std::uint32_t device) noexcept
     return at(ctx).release_coherent_memory(device).code();
 }
 
-constexpr dmaudit_coherent kCoherent{sizeof(dmaudit_coherent), 0, coherent_alloc, coherent_free};
+constexpr dmaudit_coherent kCoherent{
+    sizeof(dmaudit_coherent), 0, coherent_alloc, coherent_free, coherent_mmap, noncoherent_alloc, noncoherent_free,
+    noncoherent_sync,
+};
 constexpr dmaudit_streaming kStreaming{sizeof(dmaudit_streaming), 0, map_single, unmap_single, sync, cache};
 constexpr dmaudit_pool kPool{sizeof(dmaudit_pool), 0,           pool_declare, pool_alloc_from, pool_release_from,
                              pool_mmap_from,       pool_release};
@@ -194,7 +239,7 @@ constexpr dmaudit_provider kBuiltin{
     DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY | DMAUDIT_PROMISES_ZEROING |
         DMAUDIT_PROMISES_FIRST_FIT | DMAUDIT_PROMISES_BOUNCE | DMAUDIT_PROMISES_EDGE_BOUNCE |
         DMAUDIT_PROMISES_MAP_SYNC | DMAUDIT_PROMISES_KEEP_UNWRITTEN | DMAUDIT_PROMISES_DETECTION |
-        DMAUDIT_PROMISES_THREAD_SAFETY | DMAUDIT_PROMISES_IOMMU,
+        DMAUDIT_PROMISES_THREAD_SAFETY | DMAUDIT_PROMISES_NO_KERNEL_MAPPING | DMAUDIT_PROMISES_IOMMU,
     open,
     close,
     &kCoherent,

@@ -138,5 +138,52 @@ TEST_F(BuiltinTest, PoolsRouteAsLinuxDoes)
     EXPECT_EQ(p.pool->release(ctx, 0), DMAUDIT_OK) << "no pool, nothing to do";
 }
 
+TEST_F(BuiltinTest, OpaqueBlocksAreKnownByTheirCookie)
+{
+    EXPECT_NE(p.promises & DMAUDIT_PROMISES_NO_KERNEL_MAPPING, 0u);
+    dmaudit_request r = request(1, kPage + 1);
+    r.flags = 0;
+    r.attrs = DMAUDIT_ATTR_NO_KERNEL_MAPPING;
+    block.cpu = this;
+    ASSERT_EQ(p.coherent->alloc(ctx, &r, &block), DMAUDIT_OK);
+    EXPECT_EQ(block.cpu, nullptr);
+    EXPECT_EQ(block.attrs, DMAUDIT_ATTR_NO_KERNEL_MAPPING);
+    dmaudit_window window{sizeof window};
+    EXPECT_EQ(p.coherent->mmap(ctx, &block, 1, 2, &window), DMAUDIT_ENXIO);
+    EXPECT_EQ(window.size, 0u) << "untouched";
+    ASSERT_EQ(p.coherent->mmap(ctx, &block, 1, 1, &window), DMAUDIT_OK);
+    EXPECT_EQ(window.phys, TestPlatform::kBase + kPage);
+    EXPECT_EQ(window.size, kPage);
+    dmaudit_block lie = block;
+    lie.cookie[1]++;
+    EXPECT_EQ(p.coherent->mmap(ctx, &lie, 0, 1, &window), DMAUDIT_EFAULT);
+    EXPECT_EQ(p.coherent->free(ctx, &lie), DMAUDIT_EFAULT);
+    EXPECT_EQ(p.coherent->free(ctx, &block), DMAUDIT_OK);
+    EXPECT_EQ(p.coherent->free(ctx, &block), DMAUDIT_EFAULT);
+    r.size = 0;
+    EXPECT_EQ(p.coherent->alloc(ctx, &r, &block), DMAUDIT_EINVAL);
+}
+
+TEST_F(BuiltinTest, NoncoherentBlocksTravelThroughTheInterface)
+{
+    const dmaudit_request r = request(1, 100);
+    EXPECT_EQ(p.coherent->alloc_noncoherent(ctx, &r, DMAUDIT_DIRECTION_NONE, &block), DMAUDIT_EINVAL);
+    ASSERT_EQ(p.coherent->alloc_noncoherent(ctx, &r, DMAUDIT_FROM_DEVICE, &block), DMAUDIT_OK);
+    EXPECT_EQ(block.cpu, machine.ram(0));
+    EXPECT_EQ(block.granted, kPage);
+    ASSERT_EQ(p.coherent->sync_noncoherent(ctx, &block, 0, 100, DMAUDIT_FROM_DEVICE, DMAUDIT_FOR_DEVICE), DMAUDIT_OK);
+    machine.device_write(1, block.bus, {9});
+    EXPECT_EQ(p.coherent->sync_noncoherent(ctx, &block, 0, 100, DMAUDIT_DIRECTION_NONE, DMAUDIT_FOR_CPU),
+              DMAUDIT_EINVAL);
+    EXPECT_EQ(p.coherent->sync_noncoherent(ctx, &block, 0, 100, DMAUDIT_FROM_DEVICE, 2), DMAUDIT_EINVAL);
+    ASSERT_EQ(p.coherent->sync_noncoherent(ctx, &block, 0, 100, DMAUDIT_FROM_DEVICE, DMAUDIT_FOR_CPU), DMAUDIT_OK);
+    EXPECT_EQ(*machine.ram(0), 9);
+    EXPECT_EQ(p.coherent->free(ctx, &block), DMAUDIT_EFAULT);
+    EXPECT_EQ(p.coherent->free_noncoherent(ctx, &block, DMAUDIT_TO_DEVICE), DMAUDIT_EFAULT);
+    EXPECT_EQ(p.coherent->free_noncoherent(ctx, &block, DMAUDIT_DIRECTION_NONE), DMAUDIT_EFAULT);
+    EXPECT_EQ(p.coherent->free_noncoherent(ctx, &block, DMAUDIT_FROM_DEVICE), DMAUDIT_OK);
+    EXPECT_EQ(p.coherent->free_noncoherent(ctx, &block, DMAUDIT_FROM_DEVICE), DMAUDIT_EFAULT);
+}
+
 } // namespace
 } // namespace dmaudit
