@@ -14,7 +14,7 @@ Block block_of(const Device& device, std::uint64_t size, std::uint32_t attrs, co
 
 Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
     : platform_(platform), arenas_(platform_, arena_states), pools_(platform_, arenas_), coherent_(platform_, arenas_),
-      streaming_(platform_, arenas_)
+      streaming_(platform_, arenas_), managed_(platform_, *this)
 {
 }
 

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "allocator/coherent.hpp"
+#include "allocator/managed.hpp"
 #include "allocator/pool.hpp"
 #include "allocator/streaming.hpp"
 
@@ -96,6 +97,9 @@ class Allocator {
     // dma_release_coherent_memory
     Status release_coherent_memory(std::uint32_t device) noexcept;
 
+    // ---- managed (devres): see managed.hpp. close() forgets what is managed and calls no action.
+    Managed& managed() noexcept { return managed_; }
+
   private:
     Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept;
     ~Allocator() = default;
@@ -105,6 +109,7 @@ class Allocator {
     Pools pools_;
     Coherent coherent_;
     Streaming streaming_;
+    Managed managed_;
 };
 
 } // namespace dmaudit::alloc
