@@ -201,7 +201,7 @@ constexpr dmaudit_provider kBuiltin{
     &kCoherent,
     &kStreaming,
     &kPool,
-    nullptr, // scatter
+    &kBuiltinScatter,
     &kBuiltinManaged,
 };
 

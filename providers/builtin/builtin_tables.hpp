@@ -6,6 +6,7 @@
 
 namespace dmaudit {
 
+extern const dmaudit_scatter kBuiltinScatter; // builtin_scatter.cpp
 extern const dmaudit_managed kBuiltinManaged; // builtin_managed.cpp
 
 // A block, as it travels through the interface and back. `flags` are the request's.
