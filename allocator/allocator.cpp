@@ -14,7 +14,8 @@ Block block_of(const Device& device, std::uint64_t size, std::uint32_t attrs, co
 
 Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
     : platform_(platform), arenas_(platform_, arena_states), iommu_(platform_), pools_(platform_, arenas_),
-      coherent_(platform_, arenas_, iommu_), streaming_(platform_, arenas_, iommu_)
+      coherent_(platform_, arenas_, iommu_), streaming_(platform_, arenas_, iommu_), scatter_(platform_, streaming_),
+      managed_(platform_, *this)
 {
 }
 
@@ -132,6 +133,24 @@ Result<Mapping> Allocator::map_single(const dmaudit_request& request, void* cpu,
         return layout.error();
     return streaming_.map(*device, static_cast<std::byte*>(cpu), request.size, direction,
                           constraints_of(*device, request), (request.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
+}
+
+Result<ScatterMapping> Allocator::map_sg(const dmaudit_request& request, std::span<const dmaudit_sg_entry> entries,
+                                         dmaudit_sg_segment* segments, Direction direction) noexcept
+{
+    const std::optional<Device> device = platform_.device(request.device);
+    if (!device)
+        return DmaError::NoSuchDevice;
+    if (entries.empty() || entries.size() > UINT32_MAX)
+        return DmaError::BadArgument;
+    if (entries.data() == nullptr || segments == nullptr)
+        return DmaError::NullPointer;
+    if (const Status layout = check_layout(1, 0, request.boundary); !layout)
+        return layout.error();
+    Constraints constraints = constraints_of(*device, request);
+    constraints.align = 1;
+    return scatter_.map(*device, entries, {segments, entries.size()}, direction, constraints, request.size,
+                        (request.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
 }
 
 Status Allocator::cache(const void* cpu, std::uint64_t length, CacheOp op) noexcept

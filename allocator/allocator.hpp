@@ -14,7 +14,9 @@
 #include <memory>
 
 #include "allocator/coherent.hpp"
+#include "allocator/managed.hpp"
 #include "allocator/pool.hpp"
+#include "allocator/scatter.hpp"
 #include "allocator/streaming.hpp"
 
 namespace dmaudit::alloc {
@@ -115,6 +117,28 @@ class Allocator {
     // dma_release_coherent_memory
     Status release_coherent_memory(std::uint32_t device) noexcept;
 
+    // ---- scatter-gather: see scatter.hpp
+
+    // dma_map_sg_attrs. Of `request` count the device, the limit, the boundary, the attributes, and the size: the
+    // longest segment, 0: any. `segments` has room for as many as there are entries, and is written on success only.
+    // Errors: NoSuchDevice, BadArgument (no entries; an entry that is empty, too long for a segment or not RAM),
+    // NullPointer, LayoutError, NoMemory, DmaMaskNotMatch, AlignMismatch.
+    Result<ScatterMapping> map_sg(const dmaudit_request& request, std::span<const dmaudit_sg_entry> entries,
+                                  dmaudit_sg_segment* segments, Direction direction) noexcept;
+    // dma_unmap_sg_attrs. `n_entries` is the original count here and below.
+    Status unmap_sg(const ScatterMapping& list, std::uint64_t n_entries, std::uint32_t attrs = 0) noexcept
+    {
+        return scatter_.unmap(list, n_entries, (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
+    }
+    // dma_sync_sg_for_device, dma_sync_sg_for_cpu
+    Status sync_sg(const ScatterMapping& list, std::uint64_t n_entries, Direction direction, Phase phase) noexcept
+    {
+        return scatter_.sync(list, n_entries, direction, phase);
+    }
+
+    // ---- managed (devres): see managed.hpp. close() forgets what is managed and calls no action.
+    Managed& managed() noexcept { return managed_; }
+
   private:
     Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept;
     ~Allocator() = default;
@@ -125,6 +149,8 @@ class Allocator {
     Pools pools_;
     Coherent coherent_;
     Streaming streaming_;
+    Scatter scatter_;
+    Managed managed_;
 };
 
 } // namespace dmaudit::alloc

@@ -1,6 +1,7 @@
 #include "providers/builtin/builtin.hpp"
 
 #include "allocator/allocator.hpp"
+#include "providers/builtin/builtin_tables.hpp"
 
 namespace dmaudit {
 namespace {
@@ -245,9 +246,21 @@ constexpr dmaudit_provider kBuiltin{
     &kCoherent,
     &kStreaming,
     &kPool,
+    &kBuiltinScatter,
+    &kBuiltinManaged,
 };
 
 } // namespace
+
+void to_interface(const Block& block, std::uint32_t flags, dmaudit_block& out) noexcept
+{
+    put(block, flags, out);
+}
+
+Block from_interface(const dmaudit_block& from) noexcept
+{
+    return get(from);
+}
 
 const dmaudit_provider& builtin_provider() noexcept
 {
