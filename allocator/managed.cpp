@@ -8,23 +8,6 @@
 namespace dmaudit::alloc {
 namespace {
 
-// SHIM, to be deleted with the Allocator's own dma_alloc_noncoherent: until it has one these answer PlatformError.
-// After that, call allocator_.alloc_noncoherent and free_noncoherent directly.
-template <class A> Result<Block> noncoherent_alloc(A& allocator, const dmaudit_request& request, Direction direction)
-{
-    if constexpr (requires { allocator.alloc_noncoherent(request, direction); })
-        return allocator.alloc_noncoherent(request, direction);
-    else
-        return DmaError::PlatformError;
-}
-template <class A> Status noncoherent_free(A& allocator, const Block& block, Direction direction)
-{
-    if constexpr (requires { allocator.free_noncoherent(block, direction); })
-        return allocator.free_noncoherent(block, direction);
-    else
-        return DmaError::PlatformError;
-}
-
 // All that names a block, but for `granted`, which follows from the rest.
 bool same(const Block& a, const Block& b)
 {
@@ -199,7 +182,7 @@ Status Managed::release(const Node& node) noexcept
     case Node::Kind::Coherent:
         return allocator_.free_coherent(node.block);
     case Node::Kind::Noncoherent:
-        return noncoherent_free(allocator_, node.block, node.direction);
+        return allocator_.free_noncoherent(node.block, node.direction);
     case Node::Kind::Declared:
         return allocator_.release_coherent_memory(node.device);
     case Node::Kind::Action:
@@ -268,7 +251,7 @@ Result<Block> Managed::alloc_noncoherent(const dmaudit_request& request, Directi
     Result<Ticket> ticket = admit(request.device);
     if (!ticket)
         return ticket.error();
-    const Result<Block> block = noncoherent_alloc(allocator_, request, direction);
+    const Result<Block> block = allocator_.alloc_noncoherent(request, direction);
     if (!block)
         return block.error();
     ticket->node().kind = Node::Kind::Noncoherent;

@@ -91,9 +91,14 @@ void Session::fail(const Violation& v)
 {
     if (violation())
         return;
-    own_ = v;
-    if (is_open() && v.bytes.at < auditor_.map().size())
-        own_->state = auditor_.map().at(v.bytes.at);
+    if (!is_open()) {
+        own_ = v;
+        return;
+    }
+    Violation seen = v;
+    if (v.bytes.at < auditor_.map().size())
+        seen.state = auditor_.map().at(v.bytes.at);
+    auditor_.found(seen);
 }
 
 bool Session::may_uncache(uint64_t at, uint64_t len)

@@ -78,6 +78,12 @@ class Auditor {
     void end();
 
     const std::optional<Violation>& violation() const { return violation_; }
+    // What the machine or the data oracle found: the first one counts, whoever found it.
+    void found(const Violation& v)
+    {
+        if (!violation_)
+            violation_ = v;
+    }
     void forgive() { violation_.reset(); } // a client mistake that was withheld
     void forward_illegal(bool on) { forward_illegal_ = on; }
     // Off: calls are only passed on and remembered. Nothing is judged, checked or mirrored; cases that are known to be

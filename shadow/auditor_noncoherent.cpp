@@ -61,6 +61,7 @@ int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction)
         return withheld;
     if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
         return fail(RuleId::wrong_direction, rec.at, tag, "direction against the block's"), withheld;
+    evidence_->reload(rec.at); // nobody waits any more for what the device wrote
     scribble_over(rec.at);
     current_ = rec.at;
     const int rc = inner_->coherent->free_noncoherent(ctx_, &rec.inner, direction);

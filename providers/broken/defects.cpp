@@ -241,12 +241,7 @@ const Defect defects[defect_count] = {
          }},
     {.name = "broken-zeroes-before-uncaching",
      .summary = "zeroes through the cache and uncaches without a clean",
-     .set_uncached =
-         [](Instance& i, uint64_t phys, uint64_t len, int on) {
-             if (on)
-                 std::memset(cpu_of(i, phys), 0, len);
-             return i.real->set_uncached(i.real->self, phys, len, on);
-         }},
+     .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc; }},
     {.name = "broken-dirties-freed-blocks",
      .summary = "writes a link into freed blocks and does not clean it before they become uncached",
      .after_free = [](Instance&, const dmaudit_block& b) { std::memset(b.cpu, 0x5a, 8); },
