@@ -87,8 +87,6 @@ Result<DmaAddr> Iommu::map(const Device& device, PhysAddr phys, std::uint64_t si
     const std::uint64_t page = platform_.page();
     const unsigned shift = platform_.page_shift();
     // A translation is whole pages, all of them within the device's limit.
-    if (device.limit < page - 1)
-        return DmaError::DmaMaskNotMatch;
     Constraints whole = constraints;
     if (const std::uint64_t last = ((device.limit + 1) & ~(page - 1)) - 1; last < whole.limit)
         whole.limit = last;

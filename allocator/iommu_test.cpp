@@ -130,7 +130,7 @@ TEST_F(IommuTest, NoAddressComesBackBeforeTheFlush)
         EXPECT_FALSE(machine.reaches(card.index, bus.value, kRead)) << "not even through the TLB";
     }
     EXPECT_EQ(machine.mapped_while_stale, 0u);
-    // While one is being unmapped nobody gets its address.
+    // While one is being unmapped and flushed nobody gets its address.
     const DmaAddr old = *map(card, at(9), 1);
     std::optional<DmaAddr> meanwhile;
     machine.at_iommu_unmap = [&] {
@@ -138,6 +138,15 @@ TEST_F(IommuTest, NoAddressComesBackBeforeTheFlush)
         meanwhile = *map(card, at(10), 1);
     };
     ASSERT_TRUE(iommu->unmap(card.index, old, 1));
+    EXPECT_NE(*meanwhile, old);
+    ASSERT_TRUE(iommu->unmap(card.index, *meanwhile, 1));
+    const DmaAddr again = *map(card, at(9), 1);
+    ASSERT_EQ(again, old);
+    machine.at_iommu_flush = [&] {
+        machine.at_iommu_flush = nullptr;
+        meanwhile = *map(card, at(10), 1);
+    };
+    ASSERT_TRUE(iommu->unmap(card.index, again, 1));
     EXPECT_NE(*meanwhile, old);
     EXPECT_EQ(*map(card, at(11), 1), old) << "afterwards it is as good as new";
     EXPECT_EQ(machine.mapped_while_stale, 0u);

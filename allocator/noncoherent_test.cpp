@@ -113,6 +113,18 @@ TEST_F(NoncoherentTest, NothingDirtyIsLeftBehind)
     EXPECT_FALSE(machine.dirty(TestPlatform::kBase, 2 * kPage));
 }
 
+TEST_F(NoncoherentTest, WhatTheCpuWroteBeforeDoesNotHitTheDevicesData)
+{
+    const CoherentGrant grant = *alloc(board, 64, kFrom);
+    bytes(grant)[0] = 7;
+    ASSERT_TRUE(sync(grant, 0, 64, kFrom, Phase::ForDevice));
+    machine.device_write(board.index, grant.block.bus.value + 1, {99});
+    machine.evict_all();
+    ASSERT_TRUE(sync(grant, 0, 64, kFrom, Phase::ForCpu));
+    EXPECT_EQ(bytes(grant)[1], 99);
+    EXPECT_EQ(bytes(grant)[0], 7);
+}
+
 TEST_F(NoncoherentTest, ACoherentDeviceNeedsNoCacheWork)
 {
     for (const Device& device : {pc, card}) {

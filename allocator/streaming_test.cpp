@@ -414,7 +414,7 @@ TEST_F(StreamingIommuTest, OnlyWhatNoAddressMendsIsBounced)
     const Mapping off = *map_under(card, 4, 10, 4 * kPage, 0);
     EXPECT_TRUE(in_arena(off)) << "its place in the page is not on any alignment";
     EXPECT_EQ(off.bus.value % (4 * kPage), 0u);
-    const Mapping within = *map_under(card, kPage - 8, 2 * kPage, 1, 4 * kPage);
+    const Mapping within = *map_under(card, 3 * kPage - 8, 2 * kPage, 1, 4 * kPage);
     EXPECT_FALSE(in_arena(within)) << "a boundary of pages is the address's";
     EXPECT_EQ(within.bus.value / (4 * kPage), (within.bus.value + within.size - 1) / (4 * kPage));
     const Mapping cell = *map_under(card, 200, 100, 1, 256);

@@ -52,6 +52,8 @@ class TestPlatform {
             return of(self).iommu_unmap(device, iova, n);
         };
         raw.iommu_flush = [](void* self, std::uint32_t device) {
+            if (of(self).at_iommu_flush)
+                of(self).at_iommu_flush();
             const std::lock_guard guard(of(self).iommu_mutex);
             of(self).behind[device].stale.clear();
         };
@@ -199,7 +201,7 @@ class TestPlatform {
     int iommu_map_answer = DMAUDIT_OK;
     int iommu_unmap_answer = DMAUDIT_OK;
     std::uint64_t mapped_while_stale = 0; // pages that were mapped while the TLB had another translation of theirs
-    std::function<void()> at_iommu_map, at_iommu_unmap; // looks at the machine just before
+    std::function<void()> at_iommu_map, at_iommu_unmap, at_iommu_flush; // looks at the machine just before
 
   private:
     enum class View { Cpu, Device, Exchanged };
