@@ -25,6 +25,51 @@ Skip Run::adversary(Machine::Act act, uint64_t object, uint64_t off, uint64_t le
 
 // ---- the end of a clean run ----
 
+void Run::give_back_dma_bufs()
+{
+    while (!failed() && auditor_.attachments().live_count()) {
+        const Tag t = auditor_.attachments().live(0);
+        const uint32_t direction = linux_direction(auditor_.attachments()[t].direction);
+        while (!failed() && auditor_.attachments()[t].mapped)
+            call([&] { return auditor_.unmap_attachment(t, direction); });
+        if (!failed())
+            call([&] { return auditor_.detach(t); });
+    }
+    for (uint32_t i = 0; i < auditor_.windows().live_count() && !failed();)
+        if (const Tag t = auditor_.windows().live(i); auditor_.windows()[t].buf)
+            call([&] { return auditor_.munmap(t) ? DMAUDIT_OK : Auditor::withheld; });
+        else
+            i++;
+    while (!failed() && auditor_.bufs().live_count()) {
+        // Through a reference of its own, so that brackets can be closed whoever holds the others.
+        const Tag buf = auditor_.bufs().live(0);
+        Tag ref = 0;
+        for (uint32_t i = 0; i < auditor_.buf_refs().live_count() && !ref; i++)
+            if (auditor_.buf_refs()[auditor_.buf_refs().live(i)].buf == buf)
+                ref = auditor_.buf_refs().live(i);
+        int fd = -1;
+        for (size_t i = 0; i < auditor_.fds().size() && fd < 0; i++)
+            if (auditor_.fds()[i] == buf)
+                fd = static_cast<int>(i);
+        if (!ref && call([&] { return auditor_.dma_buf_get(fd, &ref); }) != DMAUDIT_OK)
+            return session_.fail({RuleId::spurious_failure, 0, {}, buf, "an open descriptor cannot be had again", 0, 0,
+                                  false});
+        while (!failed() && auditor_.bufs()[buf].n_brackets) {
+            const BracketRecord b = auditor_.bufs()[buf].brackets[0];
+            call([&] {
+                return auditor_.cpu_bracket(ref, b.at.at - auditor_.bufs()[buf].at.at, b.at.len,
+                                            linux_direction(b.direction), false);
+            });
+        }
+        if (!failed() && fd >= 0)
+            call([&] { return auditor_.close_fd(fd); });
+        else if (!failed())
+            call([&] { return auditor_.dma_buf_put(ref); });
+    }
+    if (!failed())
+        free_exported();
+}
+
 void Run::give_everything_back()
 {
     machine_.arm_fault(0);
@@ -32,6 +77,7 @@ void Run::give_everything_back()
         expect_contents(auditor_.buffers()[auditor_.buffers().live(i)].at, false, false);
     for (uint32_t i = 0; i < auditor_.blocks().live_count() && !failed(); i++)
         expect_contents(auditor_.blocks()[auditor_.blocks().live(i)].at, false, false);
+    give_back_dma_bufs();
     while (!failed() && auditor_.sgs().live_count()) {
         const Tag t = auditor_.sgs().live(0);
         const SgRecord& rec = auditor_.sgs()[t];

@@ -12,6 +12,7 @@ constexpr Profile all_profiles[] = {
     {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
     {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
     {"scatter", facet_scatter, Mode::conforming},
+    {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
     {"opaque", facet_opaque, Mode::conforming},     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
 };

@@ -175,6 +175,49 @@ bool Phases::noncoherent(const Known& k) const
     return k.maker == is<ops::AllocNoncoherent>;
 }
 
+// Blocks and their dma-bufs: `dirty` says that an attachment is mapped, `cpu` and `dir` are a bracket.
+bool Phases::is_exported(const Known& k) const
+{
+    const auto all = scope_.objects();
+    return std::any_of(all.begin(), all.end(), [&](const Known& o) {
+        return o.alive && name_kind(o.name) == obj_dma_buf && parent(o) == &k;
+    });
+}
+
+bool Phases::in_bracket(const Known& buf, bool write) const
+{
+    const Phase& p = of(buf);
+    return !p.cpu.empty() && p.dir != (write ? from_device : to_device);
+}
+
+bool Phases::legal_on_dma_buf(const Step& s, const Known& k, Interval r) const
+{
+    const Phase& p = of(k);
+    switch (s.op) {
+    case is<ops::DmaBufPut>:
+        return !has_living_child(k) && p.cpu.empty();
+    case is<ops::BeginCpuAccess>:
+        return p.cpu.empty() && unpack<ops::BeginCpuAccess>(s).dir.v <= from_device;
+    case is<ops::EndCpuAccess>:
+        return !p.cpu.empty() && r.from == p.cpu.from && r.to == p.cpu.to &&
+               unpack<ops::EndCpuAccess>(s).dir.v == p.dir;
+    case is<ops::Attach>:
+        return unpack<ops::Attach>(s).dev.v < scope_.world().n_devices;
+    case is<ops::Detach>:
+        return !p.dirty;
+    case is<ops::MapAttachment>:
+        return !p.dirty && unpack<ops::MapAttachment>(s).dir.v <= from_device;
+    case is<ops::UnmapAttachment>:
+        return p.dirty;
+    case is<ops::DeviceRead>:
+        return p.dirty && p.dir != from_device;
+    case is<ops::DeviceWrite>:
+        return p.dirty && p.dir != to_device;
+    default:
+        return true;
+    }
+}
+
 bool Phases::legal_on_noncoherent(const Step& s, const Known& k, Interval r) const
 {
     const Phase& p = of(k);
@@ -230,6 +273,10 @@ bool Phases::legal(const Step& s) const
     if (used && (name_kind(used->name) & (obj_mapping | obj_sg)))
         return legal_on_mapping(s, *used, r);
 
+    if (used && (name_kind(used->name) & (obj_dma_buf | obj_attachment)))
+        return legal_on_dma_buf(s, *used, r);
+    if (used && name_kind(used->name) == obj_window && parent(*used) && name_kind(parent(*used)->name) == obj_dma_buf)
+        return s.op != is<ops::CpuRead> && s.op != is<ops::CpuWrite> ? true : in_bracket(*parent(*used), s.op == is<ops::CpuWrite>);
     if (used && noncoherent(*used))
         return legal_on_noncoherent(s, *used, r);
     const bool opaque = used && used->maker == is<ops::AllocOpaque>;
@@ -243,10 +290,14 @@ bool Phases::legal(const Step& s) const
         const auto o = unpack<ops::MapSg>(s);
         return o.n.v && o.n.v <= 16 && o.len.v >= o.n.v && can_map(*used, r, o.dir.v, o.dev.v);
     }
+    case is<ops::ExportBlock>:
+        return !has_living_child(*used);
+    case is<ops::ExportPages>:
+        return unpack<ops::ExportPages>(s).pages.v > 0 && unpack<ops::ExportPages>(s).pages.v <= 8;
     case is<ops::CpuRead>:
-        return !opaque && of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
+        return !opaque && !is_exported(*used) && of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
     case is<ops::CpuWrite>:
-        return !opaque && (name_kind(used->name) != obj_buffer || can_touch(*used, r, true));
+        return !opaque && !is_exported(*used) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, true));
     case is<ops::DeviceRead>:
         return of(*used).ready.contains(r);
     case is<ops::SyncForCpu>:
@@ -372,6 +423,20 @@ void Phases::append(const Step& s)
         break;
     case is<ops::DeviceWrite>:
         p.ready.add(r);
+        break;
+    case is<ops::BeginCpuAccess>:
+        p.cpu = r;
+        p.dir = unpack<ops::BeginCpuAccess>(s).dir.v;
+        break;
+    case is<ops::EndCpuAccess>:
+        p.cpu = {};
+        break;
+    case is<ops::MapAttachment>:
+        p.dirty = true;
+        p.dir = unpack<ops::MapAttachment>(s).dir.v;
+        break;
+    case is<ops::UnmapAttachment>:
+        p.dirty = false;
         break;
     case is<ops::SyncSgForCpu>:
         p.cpu = {0, used->length};

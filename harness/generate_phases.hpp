@@ -51,6 +51,9 @@ class Phases {
     bool has_room(uint64_t device, uint64_t size, uint64_t limit) const;
     bool can_map(const Known& buffer, Interval, uint64_t dir, uint64_t dev) const;
     bool can_touch(const Known& buffer, Interval, bool write) const; // the CPU, a client's buffer
+    bool is_exported(const Known&) const;
+    bool in_bracket(const Known& buf, bool write) const;
+    bool legal_on_dma_buf(const Step&, const Known&, Interval) const;
     bool noncoherent(const Known&) const;
     bool legal_on_noncoherent(const Step&, const Known&, Interval) const;
     bool legal_on_mapping(const Step&, const Known&, Interval) const;

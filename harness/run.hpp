@@ -38,6 +38,7 @@ class Run {
         return Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
     }
     void give_everything_back();
+    void give_back_dma_bufs();
     bool failed() const { return session_.violation().has_value(); }
 
   private:
@@ -58,6 +59,10 @@ class Run {
             return pools_[n];
         case obj_sg:
             return sgs_[n];
+        case obj_dma_buf:
+            return refs_[n];
+        case obj_attachment:
+            return attachments_[n];
         default:
             return windows_[n];
         }
@@ -84,6 +89,13 @@ class Run {
     // ---- the data oracle ----
     void expect_contents(Range r, bool bounced, bool handed_over);
     void check_device_read(Range original, Range target, uint32_t device, bool bounced);
+    Skip bracket(uint64_t buf, uint64_t off, uint64_t len, uint64_t dir, bool begin);
+    Skip window(uint64_t name, uint64_t buf, WindowRecord::Kind, uint64_t page, uint64_t pages);
+    Skip new_ref(uint64_t name, Tag ref, int rc);
+    Skip access_attachment(Tag, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
+    void device_writes(uint32_t device, Range original, Range target, uint64_t seed);
+    bool has_dma_buf() const { return DMAUDIT_HAS(&provider_, dma_buf) && provider_.dma_buf != nullptr; }
+    void free_exported();
     Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip access_sg(Tag sg, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
     Skip access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t len, bool write, uint64_t seed);
@@ -136,6 +148,25 @@ class Run {
     Skip perform(const ops::UnmapSg&);
     Skip perform(const ops::SyncSgForCpu& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU); }
     Skip perform(const ops::SyncSgForDevice& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE); }
+    Skip perform(const ops::ExportBlock&);
+    Skip perform(const ops::ExportPages&);
+    Skip perform(const ops::DmaBufFd&);
+    Skip perform(const ops::DmaBufGet&);
+    Skip perform(const ops::DmaBufPut&);
+    Skip perform(const ops::CloseFd&);
+    Skip perform(const ops::DupFd&);
+    Skip perform(const ops::Attach&);
+    Skip perform(const ops::Detach&);
+    Skip perform(const ops::MapAttachment&);
+    Skip perform(const ops::UnmapAttachment&);
+    Skip perform(const ops::BeginCpuAccess& o)
+    {
+        return bracket(o.buf.v, o.off.v, o.len.v, o.dir.v, true);
+    }
+    Skip perform(const ops::EndCpuAccess& o) { return bracket(o.buf.v, o.off.v, o.len.v, o.dir.v, false); }
+    Skip perform(const ops::Kmap&);
+    Skip perform(const ops::Vmap&);
+    Skip perform(const ops::MmapDmaBuf&);
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -150,7 +181,7 @@ class Run {
     Tally& tally_;
     std::array<std::bitset<max_names>, obj_kinds> made_;
     // Entries are valid where made_ says so.
-    std::array<Tag, max_names> buffers_, pools_, windows_, sgs_;
+    std::array<Tag, max_names> buffers_, pools_, windows_, sgs_, refs_, attachments_;
     std::array<dmaudit_mapping, max_names> mappings_;
     std::array<dmaudit_block, max_names> blocks_;
     std::array<uint8_t, 4096> scratch_;

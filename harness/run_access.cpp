@@ -125,6 +125,10 @@ Skip Run::device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t li
         return Skip::not_made;
     const Tag t = tag(object);
     const unsigned n = name_number(object);
+    if (name_kind(object) == obj_attachment) {
+        const uint32_t importer = auditor_.attachments()[t].device;
+        return access_attachment(t, lie == lie_other_device ? other_device(importer) : importer, off, len, write, seed);
+    }
     const bool list = name_kind(object) == obj_sg, mapping = name_kind(object) == obj_mapping;
     const uint32_t own = list ? auditor_.sgs()[t].device : mapping ? mappings_[n].device : blocks_[n].device;
     const uint32_t device = lie == lie_other_device ? other_device(own) : own;
@@ -155,15 +159,21 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
             check_device_read(original, {*at, len}, device, bounced);
         return Skip::executed;
     }
+    device_writes(device, original, {*at, len}, seed);
+    return Skip::executed;
+}
+
+// The device writes to `target` what belongs to `original`.
+void Run::device_writes(uint32_t device, Range original, Range target, uint64_t seed)
+{
     const uint8_t* device_view = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
-    for (uint64_t done = 0; done < len;) {
-        const uint64_t n = std::min<uint64_t>(len - done, scratch_.size());
-        session_.contents().fill({original.at + done, n}, seed + done, machine_.door() + *at + done,
-                                 device_view + *at + done, scratch_.data());
-        machine_.device_write(device, *at + done, n, scratch_.data());
+    for (uint64_t done = 0; done < target.len;) {
+        const uint64_t n = std::min<uint64_t>(target.len - done, scratch_.size());
+        session_.contents().fill({original.at + done, n}, seed + done, machine_.door() + target.at + done,
+                                 device_view + target.at + done, scratch_.data());
+        machine_.device_write(device, target.at + done, n, scratch_.data());
         done += n;
     }
-    return Skip::executed;
 }
 
 Skip Run::perform(const ops::DeviceRead& o)

@@ -185,8 +185,11 @@ void Scope::append(const Step& step)
             k.length = step.arg[l.size];
         else if (l.len != Layout::absent)
             k.length = step.arg[l.len];
-        else if (l.pages != Layout::absent && __builtin_mul_overflow(step.arg[l.pages], world_->page, &k.length))
-            k.length = all_ones;
+        else if (l.pages != Layout::absent) {
+            if (__builtin_mul_overflow(step.arg[l.pages], world_->page, &k.length))
+                k.length = all_ones;
+        } else if (used)
+            k.length = used->length; // another face of it
         k.place = l.place == Layout::absent ? 0 : step.arg[l.place];
         k.last = {0, k.length};
         const auto kind = static_cast<size_t>(obj_index(name_kind(k.name)));

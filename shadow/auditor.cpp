@@ -23,7 +23,9 @@ std::string_view mark_name(Mark m)
         "refused by contract",
         "failed calls",
         "scatterlists with merged entries",
-        "mappings through an IOMMU"};
+        "mappings through an IOMMU",
+        "attachments mapped",
+        "brackets of the CPU on a dma-buf"};
     return names[static_cast<size_t>(m)];
 }
 
@@ -89,6 +91,10 @@ void Auditor::end()
     pools_.clear();
     windows_.clear();
     sgs_.clear();
+    bufs_.clear();
+    buf_refs_.clear();
+    attachments_.clear();
+    fds_.fill(0);
     trace = nullptr;
     cells = nullptr;
     forward_illegal_ = false;
@@ -185,6 +191,12 @@ bool Auditor::alive(Tag t) const
         return windows_.alive(t);
     case Kind::sg:
         return sgs_.alive(t);
+    case Kind::dma_buf:
+        return buf_refs_.alive(t);
+    case Kind::attachment:
+        return attachments_.alive(t);
+    case Kind::exported:
+        return bufs_.alive(t);
     default:
         return false;
     }
@@ -204,6 +216,12 @@ Range Auditor::bytes_of(Tag t) const
         return windows_[t].at;
     if (sgs_.known(t))
         return sgs_[t].hull;
+    if (buf_refs_.known(t))
+        return bufs_[buf_refs_[t].buf].at;
+    if (attachments_.known(t))
+        return bufs_[attachments_[t].buf].at;
+    if (bufs_.known(t))
+        return bufs_[t].at;
     return {};
 }
 
@@ -255,6 +273,11 @@ bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t
         for (uint32_t i = 0; i < mappings_.live_count() && !used; i++) {
             const MappingRecord& m = mappings_[mappings_.live(i)];
             used = shared(m.device, m.inner.bus, m.original.len, at);
+        }
+        for (uint32_t i = 0; i < attachments_.live_count() && !used; i++) {
+            const AttachmentRecord& a = attachments_[attachments_.live(i)];
+            for (uint32_t k = 0; k < a.n && a.mapped && !used; k++)
+                used = shared(a.device, a.segments[k].bus, a.segments[k].length, at);
         }
         for (uint32_t i = 0; i < blocks_.live_count() && !used; i++) {
             const BlockRecord& b = blocks_[blocks_.live(i)];

@@ -18,6 +18,7 @@
 #include "shadow/rules.hpp"
 
 #include <array>
+#include <functional>
 
 namespace dmaudit {
 
@@ -49,6 +50,8 @@ enum class Mark : uint8_t {
     failed_call,
     merged_segments,
     translated,
+    attachment_mapped,
+    bracket,
     count_
 };
 struct AuditMarks {
@@ -109,6 +112,22 @@ class Auditor {
     int map_sg(const dmaudit_request&, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out);
     int unmap_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs);
     int sync_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase);
+    // dma-buf: a tag of kind dma_buf is one reference.
+    int export_block(const dmaudit_block&, Tag* out);
+    int export_pages(Tag buffer, uint64_t offset, uint64_t length, Tag* out);
+    int dma_buf_fd(Tag ref, int* fd);
+    int dma_buf_get(int fd, Tag* out);
+    int dma_buf_put(Tag ref);
+    int close_fd(int fd);
+    int dup_fd(int fd, int* copy);
+    int attach(Tag ref, uint32_t device, Tag* out);
+    int detach(Tag attachment);
+    int map_attachment(Tag attachment, uint32_t direction);
+    int unmap_attachment(Tag attachment, uint32_t direction);
+    int cpu_bracket(Tag ref, uint64_t offset, uint64_t length, uint32_t direction, bool begin);
+    int open_window(Tag ref, WindowRecord::Kind, uint64_t page, uint64_t pages, Tag* out);
+    int close_window(Tag window); // of a dma-buf
+    bool importer_access(uint32_t device, Tag attachment, uint64_t offset, uint64_t length, bool write);
     int cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op);
     int declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out);
     int alloc_from_pool(Tag pool, uint64_t size, dmaudit_block* out, int* ours);
@@ -134,6 +153,10 @@ class Auditor {
     const Slots<PoolRecord, Kind::pool>& pools() const { return pools_; }
     const Slots<WindowRecord, Kind::window>& windows() const { return windows_; }
     const Slots<SgRecord, Kind::sg>& sgs() const { return sgs_; }
+    const Slots<BufRecord, Kind::exported>& bufs() const { return bufs_; }
+    const Slots<BufRefRecord, Kind::dma_buf>& buf_refs() const { return buf_refs_; }
+    const Slots<AttachmentRecord, Kind::attachment>& attachments() const { return attachments_; }
+    std::span<const Tag> fds() const { return fds_; } // what is open at each descriptor; 0: nothing
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
     dmaudit_block as_client_sees(Tag block) const;
@@ -189,6 +212,17 @@ class Auditor {
 
     // results
     bool check_handed_to_device(const MappingRecord&, uint64_t offset, uint64_t length);
+    int exported(Range, Tag of, const std::function<int(uint64_t*)>& provider, Tag* out);
+    bool check_ref(Tag);
+    bool check_fd(int fd);
+    int lowest_free_fd() const;
+    bool check_last(Tag buf);
+    void dropped(Tag buf);
+    bool accept_segments(AttachmentRecord&, Tag);
+    void mapped_together(Tag buf);
+    bool check_importer_sees(const AttachmentRecord&, Range);
+    bool check_bracket(const BufRecord&, Range, bool write, Tag object);
+    bool exported_access(Range, bool write, Tag object);
     struct Planned { // a mapping that the client may make
         Range at;
         Tag object;
@@ -225,6 +259,10 @@ class Auditor {
     Slots<PoolRecord, Kind::pool> pools_;
     Slots<WindowRecord, Kind::window> windows_;
     Slots<SgRecord, Kind::sg> sgs_;
+    Slots<BufRecord, Kind::exported> bufs_;
+    Slots<BufRefRecord, Kind::dma_buf> buf_refs_;
+    Slots<AttachmentRecord, Kind::attachment> attachments_;
+    std::array<Tag, 64> fds_{};
     std::optional<Violation> violation_;
     uint8_t* mirrored_view_ = nullptr; // poisoned in ASan's shadow, but for some of `allowed_`
     uint64_t mirrored_ = 0;

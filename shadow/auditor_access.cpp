@@ -22,6 +22,8 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
         return true; // contents are between client and provider: nothing to judge
     if (!judge(e, r, object))
         return false;
+    if (audits_ && bufs_.live_count() && !exported_access(r, write, object))
+        return false;
     if (!write || !audits_)
         return true;
     // Bytes under several mappings may be written once every mapping has handed them over.

@@ -126,6 +126,8 @@ bool Auditor::munmap(Tag window)
 {
     if (!check_alive(window, Kind::window, RuleId::double_free))
         return false;
+    if (windows_[window].buf)
+        return close_window(window) == DMAUDIT_OK;
     if (const Tag block = windows_[window].block; blocks_.alive(block))
         blocks_[block].windows--;
     windows_.remove(window);

@@ -45,6 +45,15 @@ enum class Event : uint8_t {
     alloc_noncoherent_from,
     alloc_noncoherent_bi, // cached, mapped in one direction, zeroed by the CPU
     noncoherent_free,
+    dma_buf_export,
+    dma_buf_put_pages, // the last reference to a client's pages, to a block
+    dma_buf_put_block,
+    dma_buf_map,       // an importer gets the bytes (from_device: provider promises to keep what the CPU wrote)
+    dma_buf_map_loses, // from_device, without that promise
+    dma_buf_unmap,     // an importer that may have written gives them back
+    dma_buf_begin,     // the CPU is going to read
+    dma_buf_end,       // the CPU has written
+    dma_buf_confused,  // several devices, and one writes: nobody knows what the others and the CPU see
     count_
 };
 constexpr size_t event_count = static_cast<size_t>(Event::count_);

@@ -12,7 +12,7 @@
 
 namespace dmaudit {
 
-enum class Kind : uint8_t { none, buffer, mapping, block, pool, window, sg };
+enum class Kind : uint8_t { none, buffer, mapping, block, pool, window, sg, dma_buf, attachment, exported };
 
 // Names one object of a session: kind and slot. 0 is nobody.
 using Tag = uint32_t;
@@ -116,8 +116,40 @@ struct PoolRecord {
     bool exclusive;
 };
 struct WindowRecord {
+    enum Kind : uint8_t { mmapped, vmapped, kmapped, kmapped_atomic };
     Range at;
-    Tag block;
+    Tag block;   // 0: of a dma-buf
+    Tag buf = 0; // a BufRecord
+    Kind kind = mmapped;
+    uint64_t page = 0;
+};
+struct BracketRecord {
+    Range at;
+    Direction direction;
+    friend bool operator==(const BracketRecord&, const BracketRecord&) = default;
+};
+// What is exported: whole pages of a buffer, or a block.
+struct BufRecord {
+    Range at;
+    Tag of;      // buffer or block
+    uint64_t id; // the provider's
+    uint32_t refs, attachments, windows;
+    std::array<BracketRecord, 16> brackets;
+    uint32_t n_brackets;
+};
+struct BufRefRecord {
+    Tag buf;
+};
+struct AttachmentRecord {
+    Tag buf;
+    uint64_t id; // the provider's
+    uint32_t device, mapped;
+    Direction direction;
+    bool bounced, alone; // alone: no other attachment was mapped beside it
+    uint32_t n;
+    std::array<dmaudit_sg_segment, SgRecord::most> segments;
+    std::array<Range, SgRecord::most> targets;
+    uintptr_t cookie[2];
 };
 
 template <class T, Kind K> class Slots {

@@ -170,6 +170,9 @@ constexpr std::array<Rule, rule_count> table{{
     {R::wrong_count, "wrong-count", client, 131,
      "a scatterlist was unmapped or synced with another number of entries than it was mapped with",
      "Unmap and sync take the original count; only the walk over the device's segments takes what map returned."},
+    {R::cpu_access_bracket, "cpu-access-bracket", client, 662,
+     "the CPU used bytes of a dma-buf outside of begin_cpu_access and end_cpu_access of that direction and range",
+     "Bracket every access of the CPU; to_device is for writing, from_device for reading."},
 }};
 
 constexpr bool in_order()

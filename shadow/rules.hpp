@@ -68,6 +68,7 @@ enum class RuleId : uint8_t {
     still_reachable,
     opaque_dereference,
     wrong_count,
+    cpu_access_bracket,
     count_
 };
 

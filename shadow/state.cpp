@@ -30,6 +30,10 @@ constexpr std::array<Words, state_count> words{{
     {"S", "coherent"},
     {"PAD", "the granted tail of a block"},
     {"O", "opaque: without a CPU mapping"},
+    {"X", "exported as a dma-buf"},
+    {"X.d", "exported as a dma-buf, written by the CPU since the last hand-over"},
+    {"X.s", "exported as a dma-buf, written by a device since the last hand-over"},
+    {"OX", "exported as a dma-buf, without a CPU mapping"},
 }};
 
 const Words& of(uint8_t code)

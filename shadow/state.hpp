@@ -10,8 +10,8 @@ enum class Owner : uint8_t {
     provider = 1, // free, metadata, bounce slots
     cpu = 2,      // a client's: with a direction, mapped but with the CPU
     device = 3,   // handed to a device; without a direction: several TO_DEVICE mappings, the registry decides
-    shared = 4,   // coherent
-    opaque = 5,   // memory without a CPU mapping
+    shared = 4,   // coherent; with direction `bi`: exported as a dma-buf
+    opaque = 5,   // memory without a CPU mapping; with `bi`: exported
     guard = 6,    // the granted tail of a block
 };
 enum class Direction : uint8_t { none = 0, to = 1, from = 2, bi = 3 };
@@ -65,8 +65,13 @@ enum State : uint32_t {
     S = 1u << 18,   // shared
     PAD = 1u << 19, // granted tail
     O = 1u << 20,   // opaque
+    X_c = 1u << 21, // exported as a dma-buf: in step / CPU wrote / a device wrote
+    X_d = 1u << 22,
+    X_s = 1u << 23,
+    OX = 1u << 24, // exported and opaque
 };
-constexpr unsigned state_count = 21;
+constexpr unsigned state_count = 25;
+constexpr uint32_t X_any = X_c | X_d | X_s;
 constexpr uint32_t C_any = C_c | C_d | C_s, Hto = Hto_c | Hto_d, M_any = M_c | M_d, Dfrom = Dfrom_c | Dfrom_s,
                    Dbi = Dbi_c | Dbi_s, Hwritable_c = Hfrom_c | Hbi_c, Hwritable_d = Hfrom_d | Hbi_d,
                    Hwritable = Hwritable_c | Hwritable_d;
@@ -119,6 +124,14 @@ constexpr uint8_t code_of(State s)
         return state_code(guard);
     case O:
         return state_code(opaque);
+    case X_c:
+        return state_code(shared, Direction::bi);
+    case X_d:
+        return state_code(shared, Direction::bi, cpu_wrote);
+    case X_s:
+        return state_code(shared, Direction::bi, device_wrote);
+    case OX:
+        return state_code(opaque, Direction::bi);
     }
     return 0xff;
 }

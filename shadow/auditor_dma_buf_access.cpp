@@ -1,0 +1,252 @@
+// Accesses to a dma-buf: brackets of the CPU, its windows, and the importers' devices.
+#include "machine/bytes.hpp"
+#include "shadow/auditor.hpp"
+
+#include <algorithm>
+
+namespace dmaudit {
+
+// The importers that are mapped see what was handed over: no more can be said if several are and one of them writes.
+void Auditor::mapped_together(Tag buf)
+{
+    unsigned mapped = 0;
+    for (uint32_t i = 0; i < attachments_.live_count(); i++)
+        mapped += attachments_[attachments_.live(i)].buf == buf && attachments_[attachments_.live(i)].mapped;
+    bool writes = false;
+    for (uint32_t i = 0; i < attachments_.live_count(); i++) {
+        AttachmentRecord& a = attachments_[attachments_.live(i)];
+        if (a.buf == buf && a.mapped && mapped > 1)
+            a.alone = false, writes |= a.direction != Direction::to;
+        else if (a.buf == buf && a.mapped)
+            a.alone = true;
+    }
+    if (writes)
+        apply(Event::dma_buf_confused, bufs_[buf].at);
+}
+
+// After a hand-over to the devices: the importer sees what the CPU sees, where that is known.
+bool Auditor::check_importer_sees(const AttachmentRecord& rec, Range r)
+{
+    if (!audits_)
+        return true;
+    const Range whole = bufs_[rec.buf].at;
+    uint64_t begin = whole.at;
+    for (uint32_t i = 0; i < rec.n && !violation_; i++) {
+        const Range mine = Range{begin, rec.segments[i].length}.intersect(r);
+        const uint64_t shift = rec.targets[i].at - begin; // wraps
+        begin += rec.segments[i].length;
+        if (mine.empty())
+            continue;
+        const bool copy = shift != 0, nc = !coherent(rec.device);
+        if ((!copy || same_bytes(door(mine.at), door(mine.at + shift), mine.len)) &&
+            (!nc || !evidence_->first_difference({mine.at + shift, mine.len})))
+            continue;
+        map_.for_each_run(mine, [&](Range run, uint8_t s) {
+            if (!is_initialised(s) || cache_of(s) != CacheState::in_step || owner_of(s) != Owner::shared)
+                return;
+            for (uint64_t at = run.at; at < run.end() && !violation_; at++)
+                if (copy && *door(at) != *door(at + shift))
+                    fail(RuleId::stale_bounce, {at, 1}, rec.buf, "the importer's copy does not hold what was handed over");
+                else if (nc && evidence_->first_difference({at + shift, 1}))
+                    fail(RuleId::missing_clean, {at, 1}, rec.buf,
+                         "the importer does not see what was handed over: the line was not written back");
+        });
+    }
+    return !violation_;
+}
+
+int Auditor::cpu_bracket(Tag ref, uint64_t offset, uint64_t length, uint32_t direction, bool begin)
+{
+    if (!check_ref(ref))
+        return withheld;
+    const Tag buf = buf_refs_[ref].buf;
+    BufRecord& rec = bufs_[buf];
+    if (offset + length < offset || offset + length > rec.at.len)
+        return fail(RuleId::bad_length, rec.at, buf, "the range ends beyond the buffer", rec.at.len, offset + length),
+               withheld;
+    if (direction > DMAUDIT_FROM_DEVICE)
+        return fail(RuleId::wrong_direction, rec.at, buf, "no direction in which anything can be transferred"),
+               withheld;
+    const BracketRecord bracket{{rec.at.at + offset, length}, direction_from(direction)};
+    const auto open = std::find(rec.brackets.begin(), rec.brackets.begin() + rec.n_brackets, bracket);
+    if (begin && rec.n_brackets == rec.brackets.size())
+        return fail(RuleId::auditor_exhausted, rec.at, buf, "too many brackets on one dma-buf"), withheld;
+    if (!begin && open == rec.brackets.begin() + rec.n_brackets)
+        return fail(RuleId::cpu_access_bracket, bracket.at, buf, "an end without its begin"), withheld;
+    const bool reads = bracket.direction != Direction::to, writes = bracket.direction != Direction::from;
+    const uint64_t uncached_before = evidence_->uncached_pages();
+    current_ = rec.at; // the exporter may do the whole buffer
+    const int rc = begin ? inner_->dma_buf->begin_cpu_access(ctx_, rec.id, offset, length, direction)
+                         : inner_->dma_buf->end_cpu_access(ctx_, rec.id, offset, length, direction);
+    current_ = {};
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK) {
+        if (!begin)
+            fail(RuleId::wrong_return, bracket.at, buf, "a legal end failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return refused(false, uncached_before, buf), rc;
+    }
+    if (begin) {
+        rec.brackets[rec.n_brackets++] = bracket;
+        if (reads)
+            apply(Event::dma_buf_begin, bracket.at);
+        marks.hit(Mark::bracket);
+        return rc;
+    }
+    *open = rec.brackets[--rec.n_brackets];
+    if (!writes)
+        return rc;
+    apply(Event::dma_buf_end, bracket.at);
+    for (uint32_t i = 0; i < attachments_.live_count() && !violation_; i++) {
+        const AttachmentRecord& a = attachments_[attachments_.live(i)];
+        if (a.buf == buf && a.mapped && a.direction != Direction::from && a.alone)
+            check_importer_sees(a, bracket.at);
+    }
+    return rc;
+}
+
+// Every byte must lie in a bracket of this kind. Ranges of brackets may be side by side.
+bool Auditor::check_bracket(const BufRecord& rec, Range r, bool write, Tag object)
+{
+    for (uint64_t at = r.at; at < r.end();) {
+        uint64_t next = at;
+        for (uint32_t i = 0; i < rec.n_brackets; i++) {
+            const BracketRecord& b = rec.brackets[i];
+            if (b.at.contains(at) && b.direction != (write ? Direction::from : Direction::to))
+                next = std::max(next, b.at.end());
+        }
+        if (next == at)
+            return fail(RuleId::cpu_access_bracket, {at, 1}, object, "the CPU uses a dma-buf outside of a bracket"),
+                   false;
+        at = next;
+    }
+    return true;
+}
+
+// The CPU at exported bytes, through whatever pointer.
+bool Auditor::exported_access(Range r, bool write, Tag object)
+{
+    for (uint32_t i = 0; i < bufs_.live_count(); i++) {
+        const BufRecord& rec = bufs_[bufs_.live(i)];
+        const Range mine = rec.at.intersect(r);
+        if (mine.empty())
+            continue;
+        if (!check_bracket(rec, mine, write, object))
+            return false;
+        // Lines that still hold what a device wrote would be written back over it.
+        if (write)
+            for (uint64_t at = mine.lines(around_.line).at; at < mine.end(); at++)
+                if (rec.at.contains(at) && cache_of(map_.at(at)) == CacheState::device_wrote &&
+                    evidence_->byte_stale(at))
+                    return fail(RuleId::dirty_line_over_device_data, {at, 1}, object,
+                                "the CPU dirties a line that holds what a device wrote and nobody has synced"),
+                           false;
+    }
+    return true;
+}
+
+int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64_t pages, Tag* out)
+{
+    if (!check_ref(ref))
+        return withheld;
+    const Tag buf = buf_refs_[ref].buf;
+    BufRecord& rec = bufs_[buf];
+    const uint64_t whole = rec.at.len / around_.page;
+    bool refuse = false;
+    Range at;
+    int rc = 0;
+    if (kind == WindowRecord::mmapped) {
+        refuse = pages == 0 || page >= whole || pages > whole - page;
+        dmaudit_window w{};
+        w.struct_size = sizeof w;
+        rc = inner_->dma_buf->mmap(ctx_, rec.id, page, pages, &w);
+        const auto offset = evidence_->offset_of(w.phys, w.size);
+        at = rc == DMAUDIT_OK && offset ? Range{*offset, w.size} : Range{};
+    } else {
+        const bool opaque = tag_kind(rec.of) == Kind::block && blocks_[rec.of].opaque;
+        void* cpu = nullptr;
+        refuse = opaque || (kind != WindowRecord::vmapped && page >= (rec.at.len + around_.page - 1) / around_.page);
+        rc = kind == WindowRecord::vmapped
+                 ? inner_->dma_buf->vmap(ctx_, rec.id, &cpu)
+                 : inner_->dma_buf->kmap(ctx_, rec.id, page, kind == WindowRecord::kmapped_atomic, &cpu);
+        const auto* p = static_cast<const uint8_t*>(cpu);
+        const uint64_t offset = static_cast<uint64_t>(p - around_.provider_view);
+        const uint64_t len = kind == WindowRecord::vmapped
+                                 ? rec.at.len
+                                 : std::min(around_.page, rec.at.len - std::min(rec.at.len, page * around_.page));
+        at = rc == DMAUDIT_OK && p >= around_.provider_view && offset < around_.ram ? Range{offset, len} : Range{};
+        page = kind == WindowRecord::vmapped ? 0 : page;
+        pages = 0;
+    }
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK)
+        return refused(refuse, evidence_->uncached_pages(), buf), rc;
+    if (refuse || at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {
+        fail(RuleId::mmap_window, rec.at, buf, "a window shows other bytes than those of the buffer",
+             rec.at.at + page * around_.page, at.at);
+        return rc;
+    }
+    WindowRecord w{at, 0};
+    w.buf = buf;
+    w.kind = kind;
+    w.page = page;
+    *out = windows_.add(w);
+    if (!*out)
+        return fail(RuleId::auditor_exhausted, at, buf, "too many windows in one session"), rc;
+    rec.windows++;
+    marks.hit(Mark::window);
+    return rc;
+}
+
+// munmap, dma_buf_vunmap, dma_buf_kunmap of a window onto a dma-buf.
+int Auditor::close_window(Tag window)
+{
+    const WindowRecord& w = windows_[window];
+    BufRecord& rec = bufs_[w.buf];
+    int rc = DMAUDIT_OK;
+    if (w.kind == WindowRecord::vmapped)
+        rc = inner_->dma_buf->vunmap(ctx_, rec.id, door(rec.at.at));
+    else if (w.kind != WindowRecord::mmapped)
+        rc = inner_->dma_buf->kunmap(ctx_, rec.id, w.page, w.kind == WindowRecord::kmapped_atomic, door(w.at.at));
+    if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK) {
+        fail(RuleId::wrong_return, w.at, window, "closing a legal window failed", DMAUDIT_OK,
+             static_cast<uint64_t>(rc));
+        return rc;
+    }
+    rec.windows--;
+    windows_.remove(window);
+    return rc;
+}
+
+bool Auditor::importer_access(uint32_t device, Tag attachment, uint64_t offset, uint64_t length, bool write)
+{
+    const AttachmentRecord& rec = attachments_[attachment];
+    const Range whole = bytes_of(attachment);
+    if (!attachments_.alive(attachment) || !rec.mapped)
+        return fail(attachments_.alive(attachment) ? RuleId::device_access_denied : RuleId::use_after_unmap, whole,
+                    attachment, "the attachment is not mapped"),
+               false;
+    if (device != rec.device)
+        return fail(RuleId::device_access_denied, whole, attachment, "the attachment is another device's"), false;
+    if (!check_range(offset, length, whole.len, RuleId::device_access_denied, attachment))
+        return false;
+    if (rec.direction == (write ? Direction::to : Direction::from))
+        return fail(RuleId::device_wrong_direction, whole, attachment, "the mapping is for the other direction"), false;
+    const Range r{whole.at + offset, length};
+    const Event e = write ? Event::device_write : Event::device_read;
+    // A coherent device that works on the buffer itself sees what the CPU is writing; fences say when it may look.
+    const bool snoops = coherent(device) && !rec.bounced;
+    if (!snoops ? !judge(e, r, attachment) : false)
+        return false;
+    if (write) {
+        apply(e, r);
+        if (!rec.alone)
+            apply(Event::dma_buf_confused, r);
+    }
+    return true;
+}
+
+} // namespace dmaudit
