@@ -44,6 +44,17 @@ class Coherent {
     // answer says why.
     Status free(const CoherentBlock& block, Handle handle) noexcept;
 
+    // Where the bytes of a live block lie, if it is named in full; `uncached` tells how the CPU sees them.
+    std::optional<PhysRange> where(const CoherentBlock& block, Handle handle, bool& uncached) noexcept
+    {
+        const Guard guard(platform_, lock_);
+        const Live* live = live_.find(handle);
+        if (live == nullptr || live->block != block)
+            return std::nullopt;
+        uncached = live->uncached;
+        return PhysRange{live->run.phys, block.size};
+    }
+
   private:
     struct Live {
         CoherentBlock block;

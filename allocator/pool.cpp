@@ -166,13 +166,31 @@ Routed<bool> Pools::free(const Device& device, const void* cpu, DmaAddr bus, std
     std::uint64_t offset;
     if (pool == nullptr || !page_of(*pool, cpu, offset))
         return Routed<bool>::not_ours();
-    const std::uint64_t page = offset >> platform_.page_shift();
-    const bool matches = aligned(offset, platform_.page()) && size != 0 && bus.value == pool->bus.value + offset &&
-                         pool->bitmap.order_at(page) >= 0 && pool->live[page].size == size &&
-                         pool->live[page].serial == serial;
-    if (!matches || !pool->bitmap.release(page, order_of(size, platform_.page_shift())))
+    if (!is_live(*pool, offset, bus, size, serial) ||
+        !pool->bitmap.release(offset >> platform_.page_shift(), order_of(size, platform_.page_shift())))
         return {true, DmaError::IllegalCall};
     return {true, true};
+}
+
+// Is there a live block at `offset`, and are these its values?
+bool Pools::is_live(const Pool& pool, std::uint64_t offset, DmaAddr bus, std::uint64_t size,
+                    std::uint64_t serial) const noexcept
+{
+    const std::uint64_t page = offset >> platform_.page_shift();
+    return aligned(offset, platform_.page()) && size != 0 && bus.value == pool.bus.value + offset &&
+           pool.bitmap.order_at(page) >= 0 && pool.live[page].size == size && pool.live[page].serial == serial;
+}
+
+std::optional<PhysRange> Pools::where(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
+                                      std::uint64_t serial, bool& uncached) noexcept
+{
+    const Guard guard(platform_, lock_);
+    const Pool* pool = find(device);
+    std::uint64_t offset;
+    if (pool == nullptr || !page_of(*pool, cpu, offset) || !is_live(*pool, offset, bus, size, serial))
+        return std::nullopt;
+    uncached = pool->uncached;
+    return PhysRange{pool->range.start.at(offset), size};
 }
 
 Routed<Window> Pools::mmap(const Device& device, const void* cpu, std::uint64_t size, std::uint64_t pgoff,

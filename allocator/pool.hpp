@@ -84,6 +84,10 @@ class Pools {
 
     bool has_pool(const Device& device) noexcept;
 
+    // Where the bytes of a live block lie, if it is named in full; `uncached` tells how the CPU sees them.
+    std::optional<PhysRange> where(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
+                                   std::uint64_t serial, bool& uncached) noexcept;
+
   private:
     struct Live {
         std::uint64_t size;
@@ -105,6 +109,8 @@ class Pools {
     std::uint64_t place(Pool& pool, std::uint64_t size, unsigned order, const Constraints& constraints) noexcept;
     DmaError why_not(Pool& pool, std::uint64_t size, unsigned order, const Constraints& constraints) noexcept;
     bool page_of(const Pool& pool, const void* cpu, std::uint64_t& offset) const noexcept;
+    bool is_live(const Pool& pool, std::uint64_t offset, DmaAddr bus, std::uint64_t size,
+                 std::uint64_t serial) const noexcept;
 
     Platform platform_;
     const Arenas& arenas_;

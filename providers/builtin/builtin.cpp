@@ -1,6 +1,7 @@
 #include "providers/builtin/builtin.hpp"
 
 #include "allocator/allocator.hpp"
+#include "providers/builtin/builtin_dma_buf.hpp"
 
 namespace dmaudit {
 namespace {
@@ -200,9 +201,17 @@ constexpr dmaudit_provider kBuiltin{
     &kCoherent,
     &kStreaming,
     &kPool,
+    nullptr,
+    nullptr,
+    &kBuiltinDmaBuf,
 };
 
 } // namespace
+
+alloc::Block builtin_block(const dmaudit_block& from) noexcept
+{
+    return get(from);
+}
 
 const dmaudit_provider& builtin_provider() noexcept
 {
