@@ -18,7 +18,9 @@
 //
 // Threads: every call from any thread at any time. No lock is held over an exporter's call, which may call back. While
 // it runs, a call by another thread that needs the same attachment's mapping, the same vmap, or the last reference, is
-// refused with Busy.
+// refused with Busy. So is a begin_cpu_access that is to write while a device is being mapped or unmapped or another
+// bracket opened, and each of those while it is under way: what the CPU writes next must not meet older bytes on their
+// way home.
 #pragma once
 
 #include "allocator/dma_buf_fd.hpp"
@@ -63,7 +65,9 @@ struct DmaBufOps {
     Status (*unmap)(void* priv, const Device& device, void* cookie, Direction direction, const CpuHeld& held) noexcept;
     void (*release)(void* priv) noexcept;
     // The CPU is about to use, or has used, bytes [start, start + length). FromDevice: it reads, ToDevice: it writes.
-    Status (*begin_cpu_access)(void* priv, std::uint64_t start, std::uint64_t length, Direction direction) noexcept;
+    // `held` are the bytes of brackets that were open before.
+    Status (*begin_cpu_access)(void* priv, std::uint64_t start, std::uint64_t length, Direction direction,
+                               const CpuHeld& held) noexcept;
     Status (*end_cpu_access)(void* priv, std::uint64_t start, std::uint64_t length, Direction direction) noexcept;
     // The same address for a page as long as anybody has it.
     Result<std::byte*> (*kmap)(void* priv, std::uint64_t page) noexcept;
@@ -174,7 +178,9 @@ class DmaBufs {
         void* priv;
         std::uint64_t size;
         std::uint64_t references, descriptors;
-        std::uint64_t running; // exporter's calls, which the buffer must outlive
+        std::uint64_t running;  // exporter's calls, which the buffer must outlive
+        std::uint64_t fetching; // of these, calls that bring devices' bytes home
+        bool opening;           // a bracket for writing, which excludes them
         std::uint64_t vmaps, kmaps;
         bool vmap_changes;
         std::byte* vmap_cpu;
@@ -202,7 +208,14 @@ class DmaBufs {
         }
     };
 
+    // Pages that hold a byte of the buffer.
+    std::uint64_t pages_touched(std::uint64_t size) const noexcept
+    {
+        return ((size - 1) >> platform_.page_shift()) + 1;
+    }
     Buf* held(DmaBufId id) noexcept;
+    static bool enter(Buf& buf, bool cpu_writes) noexcept;
+    static void leave(Buf& buf, bool cpu_writes) noexcept;
     Status drop(Buf& buf, std::uint64_t& kind, Buf& gone) noexcept;
     void finish(const Buf& gone) noexcept;
     void unlink(Attachment& attachment) noexcept;
@@ -223,7 +236,7 @@ class DmaBufs {
 // unmaps meanwhile must not bring an older value of them home.
 class CpuHeld {
   public:
-    CpuHeld(DmaBufs& bufs, const DmaBufs::Buf& buf) noexcept : bufs_(bufs), buf_(buf) {}
+    CpuHeld(DmaBufs& bufs, const DmaBufs::Buf& buf, Handle but = {}) noexcept : bufs_(bufs), buf_(buf), but_(but) {}
 
     // The first run of bytes at or after `start` that is not held; false at the end of the buffer.
     bool next_free(std::uint64_t& start, std::uint64_t& length) const noexcept;
@@ -231,7 +244,9 @@ class CpuHeld {
 
   private:
     DmaBufs& bufs_;
+    bool holds(const DmaBufs::Access& access) const noexcept;
     const DmaBufs::Buf& buf_;
+    Handle but_; // a bracket that does not count
 };
 
 } // namespace dmaudit::alloc

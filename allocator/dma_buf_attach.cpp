@@ -2,8 +2,6 @@
 // is marked as changing, the lock is dropped, the exporter is asked, and its answer decides what the record becomes.
 #include "allocator/dma_buf.hpp"
 
-#include <algorithm>
-
 namespace dmaudit::alloc {
 
 // The lock is held.
@@ -96,13 +94,14 @@ Result<DmaBufMapping> DmaBufs::map_attachment(AttachmentId which, Direction dire
             return attachment->mapping(direction);
         }
         buf = attachment->buf;
+        if (!enter(*buf, false))
+            return DmaError::Busy;
         attachment->changes = true;
-        buf->running++;
     }
     const Result<DmaBufTable> table =
         buf->ops->map(buf->priv, attachment->device, attachment->cookie, direction, CpuHeld(*this, *buf));
     const Guard guard(platform_, lock_);
-    buf->running--;
+    leave(*buf, false);
     attachment->changes = false;
     if (!table)
         return table.error();
@@ -135,14 +134,15 @@ Status DmaBufs::unmap_attachment(AttachmentId which, std::uint64_t serial, Direc
             return {};
         }
         buf = attachment->buf;
+        if (!enter(*buf, false))
+            return DmaError::Busy;
         attachment->changes = true;
-        buf->running++;
     }
     // In the direction that it was mapped in, which may be wider than the one of the last user.
     const Status done =
         buf->ops->unmap(buf->priv, attachment->device, attachment->cookie, attachment->direction, CpuHeld(*this, *buf));
     const Guard guard(platform_, lock_);
-    buf->running--;
+    leave(*buf, false);
     attachment->changes = false;
     if (done)
         *count = 0;
@@ -156,38 +156,6 @@ Result<DmaBufMapping> DmaBufs::mapping(AttachmentId which) noexcept
     if (attachment == nullptr || !attachment->mapped())
         return DmaError::IllegalCall;
     return attachment->mapping(attachment->direction);
-}
-
-bool CpuHeld::next_free(std::uint64_t& start, std::uint64_t& length) const noexcept
-{
-    const auto holds = [](const DmaBufs::Access& access) {
-        return access.direction != Direction::FromDevice && access.length != 0;
-    };
-    const Guard guard(bufs_.platform_, bufs_.lock_);
-    std::uint64_t at = start;
-    for (bool moved = true; moved;) { // brackets overlap in any order
-        moved = false;
-        for (const DmaBufs::Access* a = buf_.accesses; a != nullptr; a = a->next)
-            if (holds(*a) && a->start <= at && at - a->start < a->length) {
-                at = a->start + a->length;
-                moved = true;
-            }
-    }
-    if (at >= buf_.size)
-        return false;
-    std::uint64_t end = buf_.size;
-    for (const DmaBufs::Access* a = buf_.accesses; a != nullptr; a = a->next)
-        if (holds(*a) && a->start > at)
-            end = std::min(end, a->start);
-    start = at;
-    length = end - at;
-    return true;
-}
-
-bool CpuHeld::any() const noexcept
-{
-    std::uint64_t start = 0, length = 0;
-    return !next_free(start, length) || start != 0 || length != buf_.size;
 }
 
 } // namespace dmaudit::alloc

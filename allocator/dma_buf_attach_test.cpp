@@ -152,6 +152,39 @@ TEST_F(DmaBufAttachTest, WhatAnotherCallIsChangingIsBusy)
     EXPECT_TRUE(bufs.put(id));
 }
 
+TEST_F(DmaBufAttachTest, ABracketForWritingIsOpenedAlone)
+{
+    const AttachmentId attachment = *bufs.attach(id, 0);
+    int checks = 0;
+    const auto once = [&](std::function<void()> check) {
+        fake.calls_back = [&, check] {
+            fake.calls_back = nullptr;
+            checks++;
+            check();
+        };
+    };
+    once([&] {
+        EXPECT_TRUE(refused(bufs.begin_cpu_access(id, kTo), DmaError::Busy));
+        EXPECT_TRUE(bufs.begin_cpu_access(id, kFrom)) << "reading brings nothing older home";
+    });
+    const std::uint64_t serial = bufs.map_attachment(attachment, kBoth)->serial;
+    once([&] { EXPECT_TRUE(refused(bufs.begin_cpu_access(id, kBoth), DmaError::Busy)); });
+    EXPECT_TRUE(bufs.unmap_attachment(attachment, serial, kBoth));
+    once([&] {
+        EXPECT_EQ(bufs.map_attachment(attachment, kTo).error(), DmaError::Busy);
+        EXPECT_TRUE(refused(bufs.begin_cpu_access(id, kFrom), DmaError::Busy));
+        EXPECT_TRUE(refused(bufs.begin_cpu_access(id, kTo), DmaError::Busy));
+    });
+    EXPECT_TRUE(bufs.begin_cpu_access(id, kTo));
+    const std::uint64_t next = bufs.map_attachment(attachment, kTo)->serial;
+    once([&] { EXPECT_TRUE(refused(bufs.unmap_attachment(attachment, next, kTo), DmaError::Busy)); });
+    EXPECT_TRUE(bufs.begin_cpu_access(id, kTo));
+    EXPECT_TRUE(bufs.unmap_attachment(attachment, next, kTo));
+    EXPECT_EQ(checks, 4);
+    EXPECT_TRUE(bufs.detach(id, attachment));
+    EXPECT_TRUE(bufs.put(id));
+}
+
 // What map and unmap are told of the CPU's brackets.
 struct Observer : FakeExporter {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> free;
@@ -246,12 +279,12 @@ TEST_F(DmaBufAttachTest, ManyThreadsOneBuffer)
             const DmaBufId mine = *bufs.get(fd);
             const AttachmentId own = *bufs.attach(mine, 0);
             const auto a = insist([&] { return bufs.map_attachment(common, kBoth); });
-            const auto b = bufs.map_attachment(own, kTo);
+            const auto b = insist([&] { return bufs.map_attachment(own, kTo); });
             std::byte* cpu = *insist([&] { return bufs.vmap(mine); });
-            EXPECT_TRUE(bufs.begin_cpu_access(mine, kTo));
+            EXPECT_TRUE(insist([&] { return bufs.begin_cpu_access(mine, kTo); }));
             EXPECT_TRUE(bufs.end_cpu_access(mine, kTo));
             EXPECT_TRUE(insist([&] { return bufs.vunmap(mine, cpu); }));
-            EXPECT_TRUE(bufs.unmap_attachment(own, b->serial, kTo));
+            EXPECT_TRUE(insist([&] { return bufs.unmap_attachment(own, b->serial, kTo); }));
             EXPECT_TRUE(insist([&] { return bufs.unmap_attachment(common, a->serial, kBoth); }));
             EXPECT_TRUE(bufs.detach(mine, own));
             EXPECT_TRUE(bufs.put(mine));

@@ -1,9 +1,10 @@
 #include "allocator/dma_buf_exporters.hpp"
 
+#include <algorithm>
+
 namespace dmaudit::alloc {
 
 // ---- what is exported
-// ------------------------------------------------------------------------------------------------
 
 Result<DmaBufId> DmaBufExporters::add(DmaBufs& bufs, const Exported& what, const DmaBufOps& ops,
                                       const char* name) noexcept
@@ -83,7 +84,6 @@ bool DmaBufExporters::exported_from_pool(std::uint32_t device, PhysAddr start, u
 }
 
 // ---- attachments
-// -----------------------------------------------------------------------------------------------------
 
 bool DmaBufExporters::behind_iommu(const Device& device) const noexcept
 {
@@ -124,7 +124,6 @@ void DmaBufExporters::detach(Exported& of, Importer* importer) noexcept
 }
 
 // ---- the pages and the devices
-// ---------------------------------------------------------------------------------------
 
 template <class F> bool DmaBufExporters::any_importer(const Exported& of, F&& matches) noexcept
 {
@@ -157,10 +156,18 @@ void DmaBufExporters::sync_all(Exported& of, std::uint64_t start, std::uint64_t 
     }
 }
 
-void DmaBufExporters::gather(Exported& of, std::uint64_t start, std::uint64_t length) noexcept
+// All but what the CPU may be writing.
+void DmaBufExporters::gather(Exported& of, std::uint64_t start, std::uint64_t length, const CpuHeld& held) noexcept
 {
-    if (length == 0 || (of.is_block && of.place.uncached))
+    if (of.is_block && of.place.uncached)
         return;
+    const std::uint64_t end = start + length;
+    for (std::uint64_t n = 0; start < end && held.next_free(start, n) && start < end; start += n)
+        gather_run(of, start, std::min(n, end - start));
+}
+
+void DmaBufExporters::gather_run(Exported& of, std::uint64_t start, std::uint64_t length) noexcept
+{
     const PhysAddr at = of.place.range.start.at(start);
     const bool lines = any_importer(of, [](const Importer& i) { return i.may_write() && i.lines(); });
     // Lines are going to be dropped. In a block anybody coherent may have dirtied them, in pages only such an importer.
@@ -225,8 +232,7 @@ Result<DmaBufTable> DmaBufExporters::map(Exported& of, Importer& importer, Direc
     if (Status status = claim(of, importer, direction); !status)
         return status.error();
     // What others wrote is what this device is to find.
-    for (std::uint64_t start = 0, length = 0; held.next_free(start, length); start += length)
-        gather(of, start, length);
+    gather(of, 0, of.place.range.size, held);
     const Status given = give(of, importer);
     const Guard guard(platform_, lock_);
     importer.state = given ? Importer::State::Live : Importer::State::Idle;
@@ -247,8 +253,7 @@ Status DmaBufExporters::unmap(Exported& of, Importer& importer, const CpuHeld& h
     const std::uint64_t size = of.place.range.size;
     const bool writes = device_writes(importer.direction);
     if (writes)
-        for (std::uint64_t start = 0, length = 0; held.next_free(start, length); start += length)
-            gather(of, start, length);
+        gather(of, 0, size, held);
     {
         const Guard guard(platform_, lock_);
         if (importer.pins != 0)
@@ -271,7 +276,6 @@ Status DmaBufExporters::unmap(Exported& of, Importer& importer, const CpuHeld& h
 }
 
 // ---- the table
-// -------------------------------------------------------------------------------------------------------
 
 DmaBufOps DmaBufExporters::table(bool opaque) noexcept
 {
@@ -298,9 +302,10 @@ DmaBufOps DmaBufExporters::table(bool opaque) noexcept
         of->owner->release(of);
     };
     // Whatever the CPU is going to do: what it does not overwrite goes back to the devices with the rest.
-    ops.begin_cpu_access = [](void* priv, std::uint64_t start, std::uint64_t length, Direction) noexcept -> Status {
+    ops.begin_cpu_access = [](void* priv, std::uint64_t start, std::uint64_t length, Direction,
+                              const CpuHeld& held) noexcept -> Status {
         auto& of = *static_cast<Exported*>(priv);
-        of.owner->gather(of, start, length);
+        of.owner->gather(of, start, length, held);
         return {};
     };
     ops.end_cpu_access = [](void* priv, std::uint64_t start, std::uint64_t length,

@@ -13,8 +13,8 @@
 //
 // A bounce buffer is no shared memory. So a mapping that its device writes through one is alone among those that
 // devices write: the second is Busy. It works in both directions, whatever was asked: otherwise unmap would copy old
-// bytes over what the CPU wrote in a bracket. Bytes in open write brackets are the CPU's: map and unmap leave them
-// alone.
+// bytes over what the CPU wrote in a bracket. Nothing is gathered over bytes in open write brackets: they are the
+// CPU's.
 //
 // Coherent and other devices may be mixed: dirty lines that a coherent device left are written back before lines are
 // dropped.
@@ -99,7 +99,8 @@ class DmaBufExporters {
     Result<DmaBufTable> map(Exported& of, Importer& importer, Direction direction, const CpuHeld& held) noexcept;
     Status unmap(Exported& of, Importer& importer, const CpuHeld& held) noexcept;
     void release(Exported* of) noexcept;
-    void gather(Exported& of, std::uint64_t start, std::uint64_t length) noexcept;
+    void gather(Exported& of, std::uint64_t start, std::uint64_t length, const CpuHeld& held) noexcept;
+    void gather_run(Exported& of, std::uint64_t start, std::uint64_t length) noexcept;
     void scatter(Exported& of, std::uint64_t start, std::uint64_t length) noexcept;
     void sync_all(Exported& of, std::uint64_t start, std::uint64_t length, Phase phase) noexcept;
     template <class F> bool any_importer(const Exported& of, F&& matches) noexcept;

@@ -155,8 +155,12 @@ TEST_F(DmaBufExportersTest, APoolBlockIsHeldOnEveryWayOut)
     const Block other = block(kPlain, 1), shared = block(kPlain, kPage + 1);
     ASSERT_TRUE(shared.pooled);
     const DmaBufId id = *owner->export_block(shared, "pooled");
+    const std::uint64_t work = machine.cleans + machine.invalidates;
     const Importer i = import(id, kShifted, kBoth);
     write(i, 3, 9);
+    ASSERT_TRUE(bufs().begin_cpu_access(id, kBoth));
+    ASSERT_TRUE(bufs().end_cpu_access(id, kBoth));
+    EXPECT_EQ(machine.cleans + machine.invalidates, work);
     EXPECT_EQ(shared.block.cpu[3], std::byte{9}) << "a pool's pages are uncached";
     EXPECT_TRUE(refused(owner->free_coherent(shared), DmaError::Busy));
     const Routed<bool> released = owner->release_from_dev_coherent(kPlain, 1, shared.block.cpu);
@@ -265,6 +269,40 @@ TEST_P(EachImporter, BytesInAnOpenBracketStayTheCpus)
     EXPECT_TRUE(unmap(i));
 }
 
+TEST_P(EachImporter, AnInnerBracketKeepsWhatTheOuterWrote)
+{
+    const DmaBufId id = pages();
+    const Importer i = import(id, GetParam(), kBoth);
+    write(i, 256, 1);
+    ASSERT_TRUE(bufs().begin_cpu_access(id, 64, 64, kTo));
+    *byte(64) = 9;
+    ASSERT_TRUE(bufs().begin_cpu_access(id, kBoth));
+    EXPECT_EQ(*byte(64), 9);
+    EXPECT_EQ(*byte(256), 1);
+    ASSERT_TRUE(bufs().begin_cpu_access(id, 0, 128, kFrom));
+    EXPECT_EQ(*byte(64), 9);
+    ASSERT_TRUE(bufs().end_cpu_access(id, 0, 128, kFrom));
+    ASSERT_TRUE(bufs().end_cpu_access(id, kBoth));
+    EXPECT_EQ(read(i, 64), 9);
+    *byte(65) = 8;
+    ASSERT_TRUE(bufs().end_cpu_access(id, 64, 64, kTo));
+    EXPECT_EQ(read(i, 65), 8);
+    EXPECT_EQ(read(i, 256), 1);
+}
+
+TEST_P(EachImporter, AnotherImporterMayComeWhileABracketIsOpen)
+{
+    const DmaBufId id = pages();
+    const Importer i = import(id, GetParam(), kBoth);
+    ASSERT_TRUE(bufs().begin_cpu_access(id, 64, 64, kTo));
+    *byte(64) = 9;
+    const Importer reader = import(id, kPlain, kTo);
+    EXPECT_EQ(*byte(64), 9);
+    ASSERT_TRUE(bufs().end_cpu_access(id, 64, 64, kTo));
+    EXPECT_EQ(read(i, 64), 9);
+    EXPECT_EQ(read(reader, 64), 9);
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, EachImporter, ::testing::Values(kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted));
 
 class EachReader : public EachImporter {};
@@ -281,9 +319,9 @@ TEST_P(EachReader, GetsWhatAWriterLeft)
         ASSERT_TRUE(unmap(w));
         EXPECT_EQ(read(r, 3), writer + 1) << writer;
         map(w, kFrom);
-        write(w, 4, 0x40);
+        write(w, 4, static_cast<std::uint8_t>(0x40 + writer));
         const Importer late = import(id, GetParam(), kTo);
-        EXPECT_EQ(read(late, 4), 0x40) << "a map fetches what others wrote: " << writer;
+        EXPECT_EQ(read(late, 4), 0x40 + writer) << "a map fetches what others wrote: " << writer;
         for (const Importer& i : {w, r, late}) {
             ASSERT_TRUE(unmap(i));
             ASSERT_TRUE(bufs().detach(id, i.attachment));
@@ -341,8 +379,11 @@ TEST_F(DmaBufExportersTest, NoBounceBufferNoMapping)
     const Block in_the_way = block(kSnoops, 1);
     const AttachmentId near = *bufs().attach(big, kNearSnoops);
     EXPECT_EQ(bufs().map_attachment(near, kTo).error(), DmaError::NoMemory);
+    EXPECT_EQ(bufs().map_attachment(near, kBoth).error(), DmaError::NoMemory);
+    const Importer other = import(big, kPlain, kFrom);
+    EXPECT_TRUE(unmap(other)) << "the failure has left nothing in the way of another writer";
     ASSERT_TRUE(owner->free_coherent(in_the_way));
-    EXPECT_TRUE(bufs().map_attachment(near, kTo)) << "the failure has left nothing";
+    EXPECT_TRUE(bufs().map_attachment(near, kTo)) << "nor of this one";
 }
 
 TEST_F(DmaBufExportersTest, ADeviceBehindAnIommuIsRefused)

@@ -148,6 +148,17 @@ TEST_F(DmaBufTest, BracketsNestAndPairByRangeAndDirection)
     EXPECT_TRUE(bufs.put(id));
 }
 
+TEST_F(DmaBufTest, BracketsThatWereLeftOpenKeepNoRecord)
+{
+    machine.meta_budget = 0;
+    for (int i = 0; i < 20; i++) {
+        const DmaBufId id = *bufs.export_named(least, &fake, kSize, "brief");
+        ASSERT_TRUE(bufs.begin_cpu_access(id, Direction::ToDevice));
+        ASSERT_TRUE(bufs.begin_cpu_access(id, Direction::FromDevice));
+        ASSERT_TRUE(bufs.put(id));
+    }
+}
+
 TEST_F(DmaBufTest, WindowsAreOfWholePagesWithinTheBuffer)
 {
     const DmaBufId id = *bufs.export_named(ops, &fake, 3 * kPage + 904, nullptr);

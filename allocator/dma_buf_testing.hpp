@@ -45,7 +45,7 @@ struct FakeExporter {
             return of(p).step(of(p).unmapped);
         };
         ops.release = [](void* p) noexcept { static_cast<void>(of(p).step(of(p).released)); };
-        ops.begin_cpu_access = [](void* p, std::uint64_t, std::uint64_t, Direction) noexcept {
+        ops.begin_cpu_access = [](void* p, std::uint64_t, std::uint64_t, Direction, const CpuHeld&) noexcept {
             return of(p).step(of(p).begun);
         };
         ops.end_cpu_access = [](void* p, std::uint64_t, std::uint64_t, Direction) noexcept {
