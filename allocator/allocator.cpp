@@ -10,12 +10,17 @@ Block block_of(const Device& device, std::uint64_t size, std::uint32_t attrs, co
     return {{device.index, attrs, from.cpu, from.bus, size}, from.granted, true, {}, from.serial};
 }
 
+BlockKey key_of(const Block& block)
+{
+    return {block.block.device, block.pooled, block.pooled ? Handle{} : block.handle, block.pooled ? block.serial : 0};
+}
+
 } // namespace
 
 Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
     : platform_(platform), arenas_(platform_, arena_states), iommu_(platform_), pools_(platform_, arenas_),
       coherent_(platform_, arenas_, iommu_), streaming_(platform_, arenas_, iommu_), scatter_(platform_, streaming_),
-      managed_(platform_, *this)
+      managed_(platform_, *this), exporters_(platform_, arenas_, streaming_), dma_bufs_(platform_)
 {
 }
 
@@ -73,6 +78,8 @@ Status Allocator::free_coherent(const Block& block) noexcept
     const std::optional<Device> device = platform_.device(block.block.device);
     if (!device)
         return DmaError::IllegalCall;
+    if (exporters_.exported(key_of(block)))
+        return place_of(block) ? DmaError::Busy : DmaError::IllegalCall;
     if (!block.pooled)
         return coherent_.free(block.block, block.handle);
     const Routed<bool> pooled = pools_.free(*device, block.block.cpu, block.block.bus, block.block.size, block.serial);
@@ -182,7 +189,12 @@ Routed<Block> Allocator::alloc_from_dev_coherent(std::uint32_t device, std::uint
 Routed<bool> Allocator::release_from_dev_coherent(std::uint32_t device, unsigned order, const void* cpu) noexcept
 {
     const std::optional<Device> found = platform_.device(device);
-    return found ? pools_.release_block(*found, order, cpu) : Routed<bool>{true, DmaError::NoSuchDevice};
+    if (!found)
+        return {true, DmaError::NoSuchDevice};
+    if (const std::optional<PhysAddr> phys = platform_.phys_of(cpu, 1);
+        phys && exporters_.exported_from_pool(device, *phys, order))
+        return {true, DmaError::Busy};
+    return pools_.release_block(*found, order, cpu);
 }
 
 Routed<Window> Allocator::mmap_from_dev_coherent(std::uint32_t device, const void* cpu, std::uint64_t size,
@@ -195,7 +207,33 @@ Routed<Window> Allocator::mmap_from_dev_coherent(std::uint32_t device, const voi
 Status Allocator::release_coherent_memory(std::uint32_t device) noexcept
 {
     const std::optional<Device> found = platform_.device(device);
-    return found ? pools_.release(*found) : Status(DmaError::NoSuchDevice);
+    if (!found)
+        return DmaError::NoSuchDevice;
+    if (exporters_.exported_from_pool(device))
+        return DmaError::Busy;
+    return pools_.release(*found);
+}
+
+// Where a live block lies; nothing, if it is none.
+std::optional<BlockPlace> Allocator::place_of(const Block& block) noexcept
+{
+    const CoherentBlock& b = block.block;
+    const std::optional<Device> device = platform_.device(b.device);
+    if (!device)
+        return std::nullopt;
+    bool uncached = false;
+    const std::optional<PhysRange> range = block.pooled
+                                               ? pools_.where(*device, b.cpu, b.bus, b.size, block.serial, uncached)
+                                               : coherent_.where(b, block.handle, uncached);
+    return range ? std::optional(BlockPlace{*range, b.cpu, uncached}) : std::nullopt;
+}
+
+Result<DmaBufId> Allocator::export_block(const Block& block, const char* name) noexcept
+{
+    const std::optional<BlockPlace> place = place_of(block);
+    if (!place)
+        return DmaError::IllegalCall;
+    return exporters_.export_block(dma_bufs_, key_of(block), *place, name);
 }
 
 } // namespace dmaudit::alloc

@@ -15,6 +15,7 @@
 
 #include "allocator/coherent.hpp"
 #include "allocator/managed.hpp"
+#include "allocator/dma_buf_exporters.hpp"
 #include "allocator/pool.hpp"
 #include "allocator/scatter.hpp"
 #include "allocator/streaming.hpp"
@@ -59,7 +60,7 @@ class Allocator {
     // from no pool (a pool's memory has one). A size of 0 is BadArgument then, before anything else is looked at.
     Result<Block> alloc_coherent(const dmaudit_request& request) noexcept;
 
-    // dma_free_attrs, DmaOp::dealloc_coherent. IllegalCall unless every field is that of a live block.
+    // dma_free_attrs, DmaOp::dealloc_coherent. IllegalCall unless every field is that of a live block. Busy: exported.
     Status free_coherent(const Block& block) noexcept;
 
     // dma_mmap_attrs: a window of `pages` pages onto a live block of any of these origins, from its page `pgoff` on.
@@ -114,7 +115,7 @@ class Allocator {
     // dma_mmap_from_dev_coherent
     Routed<Window> mmap_from_dev_coherent(std::uint32_t device, const void* cpu, std::uint64_t size,
                                           std::uint64_t pgoff, std::uint64_t pages) noexcept;
-    // dma_release_coherent_memory
+    // dma_release_coherent_memory. Busy: a block of it is exported.
     Status release_coherent_memory(std::uint32_t device) noexcept;
 
     // ---- scatter-gather: see scatter.hpp
@@ -139,9 +140,22 @@ class Allocator {
     // ---- managed (devres): see managed.hpp. close() forgets what is managed and calls no action.
     Managed& managed() noexcept { return managed_; }
 
+    // ---- dma-buf: see dma_buf.hpp, and dma_buf_exporters.hpp for the memory
+
+    DmaBufs& dma_bufs() noexcept { return dma_bufs_; }
+    // dma_buf_export_named of a live block. Until the last reference is gone it cannot be freed. IllegalCall: no live
+    // block. NoMemory.
+    Result<DmaBufId> export_block(const Block& block, const char* name) noexcept;
+    // The same of whole pages of a client, which stay until then.
+    Result<DmaBufId> export_pages(void* cpu, std::uint64_t size, const char* name) noexcept
+    {
+        return exporters_.export_pages(dma_bufs_, cpu, size, name);
+    }
+
   private:
     Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept;
     ~Allocator() = default;
+    std::optional<BlockPlace> place_of(const Block& block) noexcept;
 
     Platform platform_;
     Arenas arenas_;
@@ -151,6 +165,8 @@ class Allocator {
     Streaming streaming_;
     Scatter scatter_;
     Managed managed_;
+    DmaBufExporters exporters_;
+    DmaBufs dma_bufs_; // goes first: it calls the exporters
 };
 
 } // namespace dmaudit::alloc

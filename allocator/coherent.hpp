@@ -82,6 +82,17 @@ class Coherent {
     Status sync_noncoherent(const CoherentBlock& block, Handle handle, std::uint64_t offset, std::uint64_t length,
                             Direction direction, Phase phase) noexcept;
 
+    // Where the bytes of a live block lie, if it is named in full; `uncached` tells how the CPU sees them.
+    std::optional<PhysRange> where(const CoherentBlock& block, Handle handle, bool& uncached) noexcept
+    {
+        const Guard guard(platform_, lock_);
+        const Live* live = find(block, handle, false);
+        if (live == nullptr)
+            return std::nullopt;
+        uncached = live->uncached;
+        return PhysRange{live->run.phys, block.size};
+    }
+
   private:
     struct Live {
         CoherentBlock block;

@@ -196,6 +196,18 @@ Routed<Window> Pools::window(const Device& device, const void* cpu, DmaAddr bus,
     return window ? Routed<Window>{true, *window} : Routed<Window>{true, window.error()};
 }
 
+std::optional<PhysRange> Pools::where(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
+                                      std::uint64_t serial, bool& uncached) noexcept
+{
+    const Guard guard(platform_, lock_);
+    const Pool* pool = find(device);
+    std::uint64_t offset;
+    if (pool == nullptr || !page_of(*pool, cpu, offset) || !known(*pool, offset, bus, size, serial))
+        return std::nullopt;
+    uncached = pool->uncached;
+    return PhysRange{pool->range.start.at(offset), size};
+}
+
 Routed<Window> Pools::mmap(const Device& device, const void* cpu, std::uint64_t size, std::uint64_t pgoff,
                            std::uint64_t pages) noexcept
 {

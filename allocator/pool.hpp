@@ -85,6 +85,10 @@ class Pools {
 
     bool has_pool(const Device& device) noexcept;
 
+    // Where the bytes of a live block lie, if it is named in full; `uncached` tells how the CPU sees them.
+    std::optional<PhysRange> where(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
+                                   std::uint64_t serial, bool& uncached) noexcept;
+
   private:
     struct Live {
         std::uint64_t size;

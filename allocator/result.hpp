@@ -22,8 +22,9 @@ enum class DmaError : std::uint8_t {
     Busy,        // the device has a pool already; the pages belong to somebody
     OutOfWindow, // window outside the block
     NoSuchDevice,
-    IllegalCall,  // double free, foreign or stale handle, fields that do not match; nothing was changed
-    PlatformError // the platform refused with a code that has no other meaning here
+    IllegalCall,   // double free, foreign or stale handle, fields that do not match; nothing was changed
+    PlatformError, // the platform refused with a code that has no other meaning here
+    BadDescriptor  // no such file descriptor
 };
 
 constexpr int to_code(DmaError error) noexcept
@@ -53,6 +54,8 @@ constexpr int to_code(DmaError error) noexcept
         return DMAUDIT_EFAULT;
     case DmaError::PlatformError:
         return DMAUDIT_EIO;
+    case DmaError::BadDescriptor:
+        return DMAUDIT_EBADF;
     }
     return DMAUDIT_EIO;
 }
@@ -81,6 +84,8 @@ constexpr DmaError from_code(int code) noexcept
         return DmaError::NoSuchDevice;
     case DMAUDIT_EFAULT:
         return DmaError::IllegalCall;
+    case DMAUDIT_EBADF:
+        return DmaError::BadDescriptor;
     default:
         return DmaError::PlatformError;
     }

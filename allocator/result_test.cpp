@@ -21,11 +21,12 @@ TEST(Result, EveryErrorHasItsCode)
     EXPECT_EQ(to_code(DmaError::NoSuchDevice), DMAUDIT_ENODEV);
     EXPECT_EQ(to_code(DmaError::IllegalCall), DMAUDIT_EFAULT);
     EXPECT_EQ(to_code(DmaError::PlatformError), DMAUDIT_EIO);
+    EXPECT_EQ(to_code(DmaError::BadDescriptor), DMAUDIT_EBADF);
 }
 
 TEST(Result, CodesOfThePlatformSurviveTheRoundTrip)
 {
-    for (int code = DMAUDIT_EINVAL; code <= DMAUDIT_EIO; code++)
+    for (int code = DMAUDIT_EINVAL; code <= DMAUDIT_EBADF; code++)
         EXPECT_EQ(to_code(from_code(code)), code == DMAUDIT_ENOSYS ? DMAUDIT_EIO : code);
     EXPECT_EQ(from_code(12345), DmaError::PlatformError);
 }

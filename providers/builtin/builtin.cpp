@@ -248,6 +248,7 @@ constexpr dmaudit_provider kBuiltin{
     &kPool,
     &kBuiltinScatter,
     &kBuiltinManaged,
+    &kBuiltinDmaBuf,
 };
 
 } // namespace

@@ -8,6 +8,7 @@ namespace dmaudit {
 
 extern const dmaudit_scatter kBuiltinScatter; // builtin_scatter.cpp
 extern const dmaudit_managed kBuiltinManaged; // builtin_managed.cpp
+extern const dmaudit_dma_buf kBuiltinDmaBuf;  // builtin_dma_buf.cpp
 
 // A block, as it travels through the interface and back. `flags` are the request's.
 void to_interface(const alloc::Block& block, std::uint32_t flags, dmaudit_block& out) noexcept;
