@@ -29,9 +29,9 @@ void Run::give_back_dma_bufs()
 {
     while (!failed() && auditor_.attachments().live_count()) {
         const Tag t = auditor_.attachments().live(0);
-        const uint32_t direction = linux_direction(auditor_.attachments()[t].direction);
-        while (!failed() && auditor_.attachments()[t].mapped)
-            call([&] { return auditor_.unmap_attachment(t, direction); });
+        for (uint32_t direction = 0; direction < 3; direction++)
+            while (!failed() && auditor_.attachments()[t].maps[direction])
+                call([&] { return auditor_.unmap_attachment(t, direction); });
         if (!failed())
             call([&] { return auditor_.detach(t); });
     }

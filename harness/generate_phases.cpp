@@ -292,6 +292,11 @@ bool Phases::legal(const Step& s) const
     }
     case is<ops::ExportBlock>:
         return !has_living_child(*used);
+    case is<ops::DmaBufGet>:
+        return unpack<ops::DmaBufGet>(s).fd.v < descriptors_;
+    case is<ops::CloseFd>:
+    case is<ops::DupFd>:
+        return unpack<ops::CloseFd>(s).fd.v < descriptors_;
     case is<ops::ExportPages>:
         return unpack<ops::ExportPages>(s).pages.v > 0 && unpack<ops::ExportPages>(s).pages.v <= 8;
     case is<ops::CpuRead>:
@@ -362,6 +367,7 @@ void Phases::append(const Step& s)
     if (used && l.off != Layout::absent && l.len != Layout::absent && s.arg[l.off] <= used->length)
         r = {s.arg[l.off], s.arg[l.off] + std::min(s.arg[l.len], used->length - s.arg[l.off])};
     Phase fresh;
+    descriptors_ += s.op == is<ops::DmaBufFd> || s.op == is<ops::DupFd>;
     switch (s.op) {
     case is<ops::MapSingle>:
         fresh.dir = unpack<ops::MapSingle>(s).dir.v;

@@ -34,6 +34,7 @@ class Phases {
     };
     const Scope& scope_;
     std::array<Phase, max_steps> phases_{};
+    uint64_t descriptors_ = 0; // that were opened, at the lowest numbers
 
     size_t index(const Known& k) const { return static_cast<size_t>(&k - scope_.objects().data()); }
     const Phase& of(const Known& k) const { return phases_[index(k)]; }

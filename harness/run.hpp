@@ -92,6 +92,7 @@ class Run {
     Skip bracket(uint64_t buf, uint64_t off, uint64_t len, uint64_t dir, bool begin);
     Skip window(uint64_t name, uint64_t buf, WindowRecord::Kind, uint64_t page, uint64_t pages);
     Skip new_ref(uint64_t name, Tag ref, int rc);
+    void check_exported_read(Range original, uint64_t target, uint32_t device, bool bounced);
     Skip access_attachment(Tag, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
     void device_writes(uint32_t device, Range original, Range target, uint64_t seed);
     bool has_dma_buf() const { return DMAUDIT_HAS(&provider_, dma_buf) && provider_.dma_buf != nullptr; }

@@ -155,7 +155,9 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
         return Skip::executed;
     }
     if (!write) {
-        if (!mapping || !auditor_.mappings()[t].blind)
+        if (!mapping && auditor_.bufs().live_count())
+            check_exported_read(original, *at, device, false);
+        else if (!mapping || !auditor_.mappings()[t].blind)
             check_device_read(original, {*at, len}, device, bounced);
         return Skip::executed;
     }

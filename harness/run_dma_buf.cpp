@@ -144,7 +144,10 @@ Skip Run::perform(const ops::UnmapAttachment& o)
         return Skip::not_made;
     const Tag t = tag(o.attachment.v);
     const AttachmentRecord before = auditor_.attachments()[t];
-    const uint32_t own = linux_direction(before.direction);
+    uint32_t own = linux_direction(before.direction);
+    for (uint32_t d = 0; d < before.maps.size(); d++)
+        if (before.maps[d])
+            own = d;
     const int rc = call(
         [&] { return auditor_.unmap_attachment(t, o.lie.v == lie_other_dir ? another_direction(own) : own); });
     if (rc == DMAUDIT_OK && !failed())
@@ -212,13 +215,20 @@ Skip Run::access_attachment(Tag t, uint32_t device, uint64_t off, uint64_t len, 
         }
         if (write)
             device_writes(device, original, {*at, mine.len}, seed + i);
-        else if (rec.alone && auditor_.audits()) // what several importers see of each other nobody promises
-            auditor_.map().for_each_run(original, [&](Range run, uint8_t s) {
-                if (is_initialised(s) && cache_of(s) == CacheState::in_step && !failed())
-                    check_device_read(run, {*at + (run.at - original.at), run.len}, device, rec.bounced);
-            });
+        else if (rec.alone) // what several importers see of each other nobody promises
+            check_exported_read(original, *at, device, rec.bounced);
     }
     return Skip::executed;
+}
+
+// Of exported bytes only what has been handed over has a value that a device must see.
+void Run::check_exported_read(Range original, uint64_t target, uint32_t device, bool bounced)
+{
+    if (auditor_.audits())
+        auditor_.map().for_each_run(original, [&](Range run, uint8_t s) {
+            if (is_initialised(s) && cache_of(s) == CacheState::in_step && !failed())
+                check_device_read(run, {target + (run.at - original.at), run.len}, device, bounced);
+        });
 }
 
 } // namespace dmaudit

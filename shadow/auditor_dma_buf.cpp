@@ -296,6 +296,7 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
                                                   }))
             return fail(RuleId::wrong_return, buf.at, attachment, "a mapping that is cached has changed"), rc;
         rec.mapped++;
+        rec.maps[direction]++;
         return rc;
     }
     rec.direction = d;
@@ -305,6 +306,7 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
     if (!accept_segments(rec, attachment))
         return rc;
     rec.mapped = 1;
+    rec.maps[direction] = 1;
     const bool keeps = d != Direction::from || promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN);
     apply(keeps ? Event::dma_buf_map : Event::dma_buf_map_loses, buf.at);
     mapped_together(rec.buf);
@@ -363,8 +365,8 @@ int Auditor::unmap_attachment(Tag attachment, uint32_t direction)
     const Range whole = bufs_[rec.buf].at;
     if (!rec.mapped)
         return fail(RuleId::double_free, whole, attachment, "the attachment is not mapped"), withheld;
-    if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
-        return fail(RuleId::wrong_direction, whole, attachment, "direction against the mapping's",
+    if (direction > DMAUDIT_FROM_DEVICE || !rec.maps[direction])
+        return fail(RuleId::wrong_direction, whole, attachment, "direction against that of the map",
                     linux_direction(rec.direction), direction),
                withheld;
     const dmaudit_sg sg{sizeof sg, rec.device, nullptr, rec.segments.data(), rec.n, rec.n, direction, 0,
@@ -378,6 +380,7 @@ int Auditor::unmap_attachment(Tag attachment, uint32_t direction)
         fail(RuleId::wrong_return, whole, attachment, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
         return rc;
     }
+    rec.maps[direction]--;
     if (--rec.mapped)
         return rc;
     if (rec.direction != Direction::to)

@@ -245,6 +245,9 @@ bool Auditor::importer_access(uint32_t device, Tag attachment, uint64_t offset, 
         apply(e, r);
         if (!rec.alone)
             apply(Event::dma_buf_confused, r);
+        const BufRecord& buf = bufs_[rec.buf];
+        for (uint32_t i = 0; i < buf.n_brackets; i++) // fences say who is first
+            apply(Event::dma_buf_confused, buf.brackets[i].at.intersect(r));
     }
     return true;
 }

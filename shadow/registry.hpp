@@ -144,7 +144,8 @@ struct AttachmentRecord {
     Tag buf;
     uint64_t id; // the provider's
     uint32_t device, mapped;
-    Direction direction;
+    std::array<uint32_t, 3> maps; // of `mapped`, by enum dmaudit_direction
+    Direction direction;          // of the mapping that they share
     bool bounced, alone; // alone: no other attachment was mapped beside it
     uint32_t n;
     std::array<dmaudit_sg_segment, SgRecord::most> segments;
