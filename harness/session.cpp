@@ -130,7 +130,7 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
         std::array<bool, 256> set{};
         for (unsigned i = 0; i < 256; i++) {
             const auto state = static_cast<uint8_t>(i);
-            const bool waits = owner_of(state) == Owner::shared && cache_of(state) == CacheState::device_wrote;
+            const bool waits = owner_of(state) != Owner::device && cache_of(state) == CacheState::device_wrote;
             set[i] = is_initialised(state) && owner_of(state) != Owner::guard && !waits &&
                      transition(Event::cpu_read).rule[i] == 0;
         }

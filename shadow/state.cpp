@@ -34,6 +34,8 @@ constexpr std::array<Words, state_count> words{{
     {"X.d", "exported as a dma-buf, written by the CPU since the last hand-over"},
     {"X.s", "exported as a dma-buf, written by a device since the last hand-over"},
     {"OX", "exported as a dma-buf, without a CPU mapping"},
+    {"OX.d", "exported as a dma-buf, without a CPU mapping, written through a window since the last hand-over"},
+    {"OX.s", "exported as a dma-buf, without a CPU mapping, written by a device since the last hand-over"},
 }};
 
 const Words& of(uint8_t code)

@@ -68,10 +68,12 @@ enum State : uint32_t {
     X_c = 1u << 21, // exported as a dma-buf: in step / CPU wrote / a device wrote
     X_d = 1u << 22,
     X_s = 1u << 23,
-    OX = 1u << 24, // exported and opaque
+    OX_c = 1u << 24, // the same, without a CPU mapping
+    OX_d = 1u << 25,
+    OX_s = 1u << 26,
 };
-constexpr unsigned state_count = 25;
-constexpr uint32_t X_any = X_c | X_d | X_s;
+constexpr unsigned state_count = 27;
+constexpr uint32_t X_any = X_c | X_d | X_s, OX = OX_c | OX_d | OX_s;
 constexpr uint32_t C_any = C_c | C_d | C_s, Hto = Hto_c | Hto_d, M_any = M_c | M_d, Dfrom = Dfrom_c | Dfrom_s,
                    Dbi = Dbi_c | Dbi_s, Hwritable_c = Hfrom_c | Hbi_c, Hwritable_d = Hfrom_d | Hbi_d,
                    Hwritable = Hwritable_c | Hwritable_d;
@@ -130,8 +132,12 @@ constexpr uint8_t code_of(State s)
         return state_code(shared, Direction::bi, cpu_wrote);
     case X_s:
         return state_code(shared, Direction::bi, device_wrote);
-    case OX:
+    case OX_c:
         return state_code(opaque, Direction::bi);
+    case OX_d:
+        return state_code(opaque, Direction::bi, cpu_wrote);
+    case OX_s:
+        return state_code(opaque, Direction::bi, device_wrote);
     }
     return 0xff;
 }
