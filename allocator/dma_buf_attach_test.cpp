@@ -87,6 +87,7 @@ TEST_F(DmaBufAttachTest, AMappingIsSharedAndCounted)
 TEST_F(DmaBufAttachTest, ABidirectionalMappingServesEveryDirection)
 {
     const AttachmentId attachment = *bufs.attach(id, 0);
+    fake.unmap_direction = kTo;
     const std::uint64_t serial = bufs.map_attachment(attachment, kBoth)->serial;
     EXPECT_TRUE(bufs.map_attachment(attachment, kTo));
     EXPECT_TRUE(bufs.map_attachment(attachment, kFrom));
@@ -96,6 +97,7 @@ TEST_F(DmaBufAttachTest, ABidirectionalMappingServesEveryDirection)
     EXPECT_TRUE(bufs.unmap_attachment(attachment, serial, kFrom));
     EXPECT_EQ(fake.mapped, 1);
     EXPECT_EQ(fake.unmapped, 1);
+    EXPECT_EQ(fake.unmap_direction, kBoth) << "as it was mapped, not as the last user had it";
 }
 
 TEST_F(DmaBufAttachTest, AFailureOfTheExporterChangesNothing)

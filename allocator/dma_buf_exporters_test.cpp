@@ -373,6 +373,18 @@ TEST_F(DmaBufExportersTest, AWriterThatBouncesIsAlone)
     EXPECT_TRUE(unmap(bounced));
 }
 
+TEST_F(DmaBufExportersTest, ABracketFetchesItsBytesOnly)
+{
+    const DmaBufId id = pages();
+    *byte(100) = 1;
+    const Importer i = import(id, kNearPlain, kBoth);
+    write(i, 99, 2);
+    write(i, 100, 3);
+    ASSERT_TRUE(bufs().begin_cpu_access(id, 0, 100, kFrom));
+    EXPECT_EQ(*byte(99), 2);
+    EXPECT_EQ(*byte(100), 1);
+}
+
 TEST_F(DmaBufExportersTest, NoBounceBufferNoMapping)
 {
     const DmaBufId big = *owner->export_pages(machine.ram(32), 32 * kPage, "big");

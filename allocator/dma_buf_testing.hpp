@@ -11,9 +11,10 @@ namespace dmaudit::testing {
 struct FakeExporter {
     int attached = 0, detached = 0, mapped = 0, unmapped = 0, released = 0, begun = 0, ended = 0, kmapped = 0,
         kunmapped = 0, windows = 0, vmapped = 0, vunmapped = 0;
-    bool fails = false;               // every call that can
-    bool empty = false;               // map answers an empty table, kmap and vmap a null pointer
-    std::function<void()> calls_back; // during every call
+    alloc::Direction unmap_direction{}; // of the last unmap
+    bool fails = false;                 // every call that can
+    bool empty = false;                 // map answers an empty table, kmap and vmap a null pointer
+    std::function<void()> calls_back;   // during every call
     alloc::DmaSegment segments[2] = {{{0x1000}, 4096}, {{0x8000}, 904}};
     std::byte memory[8192];
 
@@ -41,7 +42,8 @@ struct FakeExporter {
                 return done.error();
             return DmaBufTable{of(p).segments, of(p).empty ? 0u : 2u};
         };
-        ops.unmap = [](void* p, const Device&, void*, Direction, const CpuHeld&) noexcept {
+        ops.unmap = [](void* p, const Device&, void*, Direction direction, const CpuHeld&) noexcept {
+            of(p).unmap_direction = direction;
             return of(p).step(of(p).unmapped);
         };
         ops.release = [](void* p) noexcept { static_cast<void>(of(p).step(of(p).released)); };
