@@ -262,17 +262,17 @@ bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t
 {
     if (!iommu(device) || !audits_ || promises(DMAUDIT_TRAIT_LAZY_FLUSH) || gone.empty())
         return true;
-    const Range seen = Range{bus, gone.len}.lines(around_.page);
-    const auto shared = [&](uint32_t owner, uint64_t first, uint64_t len, uint64_t at) {
-        return owner == device && Range{first, len}.lines(around_.page).contains(at);
+    // By page numbers: the last page of all ends where no Range can.
+    const auto shared = [&](uint32_t owner, uint64_t first, uint64_t len, uint64_t page) {
+        return owner == device && first / around_.page <= page && page <= (first + (len - 1)) / around_.page;
     };
-    for (uint64_t at = seen.at; at < seen.end(); at += around_.page) {
-        if (!evidence_->translate(device, at, 1))
+    for (uint64_t page = bus / around_.page; page <= (bus + (gone.len - 1)) / around_.page; page++) {
+        if (!evidence_->translate(device, page * around_.page, 1))
             continue;
         bool used = false;
         for (uint32_t i = 0; i < mappings_.live_count() && !used; i++) {
             const MappingRecord& m = mappings_[mappings_.live(i)];
-            used = shared(m.device, m.inner.bus, m.original.len, at);
+            used = shared(m.device, m.inner.bus, m.original.len, page);
         }
         for (uint32_t i = 0; i < attachments_.live_count() && !used; i++) {
             const AttachmentRecord& a = attachments_[attachments_.live(i)];
@@ -281,10 +281,12 @@ bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t
         }
         for (uint32_t i = 0; i < blocks_.live_count() && !used; i++) {
             const BlockRecord& b = blocks_[blocks_.live(i)];
-            used = shared(b.device, b.inner.bus, b.at.len, at);
+            used = shared(b.device, b.inner.bus, b.at.len, page);
         }
         if (!used)
-            return fail(RuleId::still_reachable, gone, t, "the IOMMU still translates an address of it", 0, at), false;
+            return fail(RuleId::still_reachable, gone, t, "the IOMMU still translates an address of it", 0,
+                        page * around_.page),
+                   false;
     }
     return true;
 }
