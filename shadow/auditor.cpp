@@ -89,6 +89,8 @@ void Auditor::end()
     pools_.clear();
     windows_.clear();
     sgs_.clear();
+    ledger_.clear();
+    teardown_ = {};
     trace = nullptr;
     cells = nullptr;
     forward_illegal_ = false;
@@ -242,8 +244,16 @@ bool Auditor::check_range(uint64_t offset, uint64_t length, uint64_t size, RuleI
 // What was unmapped or freed is out of the device's reach, but for pages that others of its mappings share.
 bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t)
 {
+    if (const auto at = first_translated(device, bus, gone, 0))
+        return fail(RuleId::still_reachable, gone, t, "the IOMMU still translates an address of it", 0, *at), false;
+    return true;
+}
+
+// The first page of a range that the IOMMU translates, for nobody but (if it is alive still) `self`.
+std::optional<uint64_t> Auditor::first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const
+{
     if (!iommu(device) || !audits_ || promises(DMAUDIT_TRAIT_LAZY_FLUSH) || gone.empty())
-        return true;
+        return {};
     const Range seen = Range{bus, gone.len}.lines(around_.page);
     const auto shared = [&](uint32_t owner, uint64_t first, uint64_t len, uint64_t at) {
         return owner == device && Range{first, len}.lines(around_.page).contains(at);
@@ -258,12 +268,12 @@ bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t
         }
         for (uint32_t i = 0; i < blocks_.live_count() && !used; i++) {
             const BlockRecord& b = blocks_[blocks_.live(i)];
-            used = shared(b.device, b.inner.bus, b.at.len, at);
+            used = blocks_.live(i) != self && shared(b.device, b.inner.bus, b.at.len, at);
         }
         if (!used)
-            return fail(RuleId::still_reachable, gone, t, "the IOMMU still translates an address of it", 0, at), false;
+            return at;
     }
-    return true;
+    return {};
 }
 
 // A legal call failed: nothing may have changed.

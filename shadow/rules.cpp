@@ -170,6 +170,16 @@ constexpr std::array<Rule, rule_count> table{{
     {R::wrong_count, "wrong-count", client, 131,
      "a scatterlist was unmapped or synced with another number of entries than it was mapped with",
      "Unmap and sync take the original count; only the walk over the device's segments takes what map returned."},
+    {R::teardown_order, "teardown-order", provider, 696, "managed resources were not released last taken first",
+     "Walk one list of all kinds from its young end: memory and actions that depend on each other were taken in order."},
+    {R::never_released, "never-released", provider, 401,
+     "a driver is gone, or a group released, and something that it managed is still there",
+     "Look for a kind that the walk leaves out, an error that stops it, and a node that lost its place in the list."},
+    {R::released_twice, "released-twice", provider, 415, "an action of a driver ran twice",
+     "Take the node out of the list before its action runs, and free it once."},
+    {R::released_early, "released-early", provider, 416,
+     "something managed was released although neither its driver nor its group went",
+     "Look for a walk that does not stop at the group or at the device, and for an error path that frees a neighbour."},
 }};
 
 constexpr bool in_order()

@@ -68,6 +68,10 @@ enum class RuleId : uint8_t {
     still_reachable,
     opaque_dereference,
     wrong_count,
+    teardown_order,
+    never_released,
+    released_twice,
+    released_early,
     count_
 };
 
