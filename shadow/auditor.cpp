@@ -99,8 +99,8 @@ void Auditor::end()
 std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what)
 {
     if (!violation_) {
-        const bool in_ram = bytes.at < map_.size();
-        violation_ = Violation{rule, in_ram ? map_.at(bytes.at) : code_of(N), bytes, object, what, 0, 0, false};
+        const bool shown = !bytes.empty() && bytes.at < map_.size();
+        violation_ = Violation{rule, shown ? map_.at(bytes.at) : code_of(N), bytes, object, what, 0, 0, false};
     }
     return std::nullopt;
 }
