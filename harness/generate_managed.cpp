@@ -70,10 +70,12 @@ std::optional<bool> Phases::legal_managed(const Step& s, const Known* used) cons
         if (name_kind(used->name) == obj_pool) {
             const auto younger = scope_.objects().subspan(index(*used));
             return used->maker == is<ops::ManagedDeclare> && !has_living_child(*used) &&
-                   std::none_of(younger.begin(), younger.end(), [&](const Known& o) { // they lie in it, if there was room
-                       return o.alive && (o.maker == is<ops::AllocCoherent> || o.maker == is<ops::ManagedAlloc>) &&
-                              of(o).device == of(*used).device;
-                   });
+                   std::none_of(
+                       younger.begin(), younger.end(), [&](const Known& o) { // they lie in it, if there was room
+                           return o.alive &&
+                                  (o.maker == is<ops::AllocCoherent> || o.maker == is<ops::ManagedAlloc>)&&of(o)
+                                          .device == of(*used).device;
+                       });
         }
         return used->maker == is<ops::ManagedAlloc> && s.op == is<ops::ManagedFree> && !has_living_child(*used);
     }
@@ -105,7 +107,7 @@ std::optional<bool> Phases::legal_managed(const Step& s, const Known* used) cons
 void Phases::append_managed(const Step& s)
 {
     const uint64_t dev = s.arg[0];
-    if ((s.op == is<ops::Bind> || s.op == is<ops::Unbind>) && dev < bound_.size())
+    if ((s.op == is<ops::Bind> || s.op == is<ops::Unbind>)&&dev < bound_.size())
         bound_[dev] = s.op == is<ops::Bind>;
 }
 

@@ -109,15 +109,14 @@ TEST(ManagedOps, GeneratedAndMutatedCasesAreValidAndSurviveBytes)
 TEST(ManagedOps, AreMinimisedToTheOneThatMatters)
 {
     const Case c = parsed(every_op);
-    const Minimised small = minimise_by(
-        c,
-        [](const Case& x) {
-            for (const Step& s : x.all())
-                if (s.op == Ops::index_of<ops::ReleaseGroup>())
-                    return true;
-            return false;
-        },
-        {});
+    const Minimised small = minimise_by(c,
+                                        [](const Case& x) {
+                                            for (const Step& s : x.all())
+                                                if (s.op == Ops::index_of<ops::ReleaseGroup>())
+                                                    return true;
+                                            return false;
+                                        },
+                                        {});
     ASSERT_EQ(small.value.count, 1);
     EXPECT_EQ(small.value.steps[0].arg[1], 0u);
     EXPECT_TRUE(small.one_minimal);

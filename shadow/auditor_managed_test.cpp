@@ -326,6 +326,16 @@ TEST_F(Managed, AnActionThatRunsWithoutAReleaseIsSeen)
     EXPECT_EQ(rule(), RuleId::released_early);
 }
 
+TEST_F(Managed, ActionsAloneRunInReverseOrder)
+{
+    auditor.bind(nc);
+    auditor.add_action(nc);
+    auditor.add_action(nc);
+    provider.meddle = [](std::vector<Node>& n) { std::swap(n[0], n[1]); };
+    auditor.unbind(nc);
+    EXPECT_EQ(rule(), RuleId::teardown_order);
+}
+
 TEST_F(Managed, AGroupThatTakesAnOlderActionAlongIsSeen)
 {
     auditor.bind(nc);
