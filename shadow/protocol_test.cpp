@@ -266,6 +266,10 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::stale_bounce, after_the_call},
                                        {R::mmap_window, after_the_call},
                                        {R::not_coherent, after_the_call},
+                                       {R::teardown_order, after_the_call},
+                                       {R::never_released, after_the_call},
+                                       {R::released_twice, after_the_call},
+                                       {R::released_early, after_the_call},
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},
