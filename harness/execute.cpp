@@ -111,6 +111,7 @@ void Run::give_everything_back()
     }
     while (!failed() && auditor_.windows().live_count())
         auditor_.munmap(auditor_.windows().live(0));
+    unbind_everything();
     while (!failed() && auditor_.blocks().live_count()) {
         const Tag t = auditor_.blocks().live(0);
         const BlockRecord& rec = auditor_.blocks()[t];

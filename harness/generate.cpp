@@ -11,7 +11,7 @@ namespace {
 constexpr Profile all_profiles[] = {
     {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
     {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
-    {"scatter", facet_scatter, Mode::conforming},
+    {"scatter", facet_scatter, Mode::conforming},   {"managed", facet_managed, Mode::conforming},
     {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
     {"opaque", facet_opaque, Mode::conforming},     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
@@ -115,7 +115,7 @@ class Generator {
         for (unsigned depth = 0; depth < obj_kinds; depth++) {
             const Layout& l = layouts()[op];
             if (l.use == Layout::absent || scope_.count(l.needs, true))
-                return op;
+                return phases_.lacks_driver(op) ? Ops::index_of<ops::Bind>() : op;
             std::array<uint8_t, op_count> makers{};
             unsigned n = 0;
             for (unsigned i = 0; i < l.n_makers; i++)

@@ -172,7 +172,7 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
 
 bool Phases::noncoherent(const Known& k) const
 {
-    return k.maker == is<ops::AllocNoncoherent>;
+    return k.maker == is<ops::AllocNoncoherent> || k.maker == is<ops::ManagedAllocNoncoherent>;
 }
 
 // Blocks and their dma-bufs: `dirty` says that an attachment is mapped, `cpu` and `dir` are a bracket.
@@ -234,6 +234,8 @@ bool Phases::legal_on_noncoherent(const Step& s, const Known& k, Interval r) con
     case is<ops::SyncForDevice>:
         return legal_on_mapping(s, k, r);
     case is<ops::FreeNoncoherent>:
+    case is<ops::ManagedFreeNoncoherent>:
+        return k.managed == (s.op == is<ops::ManagedFreeNoncoherent>);
     case is<ops::Evict>:
     case is<ops::Prefetch>:
         return true;
@@ -280,6 +282,8 @@ bool Phases::legal(const Step& s) const
     if (used && noncoherent(*used))
         return legal_on_noncoherent(s, *used, r);
     const bool opaque = used && used->maker == is<ops::AllocOpaque>;
+    if (const auto decided = legal_managed(s, used))
+        return *decided;
 
     switch (s.op) {
     case is<ops::FreeBuffer>:
@@ -329,7 +333,7 @@ bool Phases::legal(const Step& s) const
     case is<ops::ReleaseFromPool>:
         return used->maker == is<ops::AllocFromPool> && !has_living_child(*used);
     case is<ops::ReleasePool>:
-        return !has_living_child(*used);
+        return !used->managed && !has_living_child(*used);
     case is<ops::MmapCoherent>:
     case is<ops::MmapFromPool>: { // both have the same fields
         const auto m = unpack<ops::MmapFromPool>(s);
@@ -337,6 +341,7 @@ bool Phases::legal(const Step& s) const
         return (s.op == is<ops::MmapCoherent> || used->maker == is<ops::AllocFromPool>) && m.pages.v && m.pgoff.v < pages &&
                m.pages.v <= pages - m.pgoff.v;
     }
+    case is<ops::ManagedDeclare>:
     case is<ops::DeclarePool>: { // a device has one pool
         const uint64_t dev = unpack<ops::DeclarePool>(s).dev.v;
         for (const Known& o : scope_.objects())
@@ -361,6 +366,7 @@ bool Phases::legal(const Step& s) const
 
 void Phases::append(const Step& s)
 {
+    append_managed(s);
     const Layout& l = layouts()[s.op];
     const Known* used = l.use == Layout::absent ? nullptr : scope_.find(s.arg[l.use]);
     Interval r;
@@ -377,6 +383,11 @@ void Phases::append(const Step& s)
         fresh.dir = unpack<ops::MapSg>(s).dir.v;
         fresh.device = unpack<ops::MapSg>(s).dev.v;
         break;
+    case is<ops::ManagedAlloc>:
+        fresh.device = unpack<ops::ManagedAlloc>(s).dev.v;
+        if (unpack<ops::ManagedAlloc>(s).zero.v)
+            fresh.ready = {0, s.arg[l.size]};
+        break;
     case is<ops::AllocCoherent>:
         fresh.device = unpack<ops::AllocCoherent>(s).dev.v;
         if (unpack<ops::AllocCoherent>(s).zero.v)
@@ -385,6 +396,7 @@ void Phases::append(const Step& s)
     case is<ops::AllocOpaque>:
         fresh.device = unpack<ops::AllocOpaque>(s).dev.v;
         break;
+    case is<ops::ManagedAllocNoncoherent>: // both have the same fields
     case is<ops::AllocNoncoherent>:
         fresh.device = unpack<ops::AllocNoncoherent>(s).dev.v;
         fresh.dir = unpack<ops::AllocNoncoherent>(s).dir.v;
@@ -399,6 +411,7 @@ void Phases::append(const Step& s)
         if (used)
             fresh.ready = of(*used).ready;
         break;
+    case is<ops::ManagedDeclare>: // both have the same fields
     case is<ops::DeclarePool>:
         fresh.device = unpack<ops::DeclarePool>(s).dev.v;
         break;

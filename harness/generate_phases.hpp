@@ -22,6 +22,8 @@ class Phases {
 
     // Would a conforming client do this now?
     bool legal(const Step&) const;
+    // Is this an op of managed DMA that no device has a driver for?
+    bool lacks_driver(uint8_t op) const;
     // Takes note of a step. Call it before the scope's append(), with the same step.
     void append(const Step&);
 
@@ -35,6 +37,7 @@ class Phases {
     const Scope& scope_;
     std::array<Phase, max_steps> phases_{};
     uint64_t descriptors_ = 0; // that were opened, at the lowest numbers
+    std::array<bool, max_devices> bound_{};
 
     size_t index(const Known& k) const { return static_cast<size_t>(&k - scope_.objects().data()); }
     const Phase& of(const Known& k) const { return phases_[index(k)]; }
@@ -55,6 +58,9 @@ class Phases {
     bool is_exported(const Known&) const;
     bool in_bracket(const Known& buf, bool write) const;
     bool legal_on_dma_buf(const Step&, const Known&, Interval) const;
+    std::optional<bool> legal_managed(const Step&, const Known* used) const;
+    bool can_let_go(uint64_t device, unsigned first, bool driver) const;
+    void append_managed(const Step&);
     bool noncoherent(const Known&) const;
     bool legal_on_noncoherent(const Step&, const Known&, Interval) const;
     bool legal_on_mapping(const Step&, const Known&, Interval) const;

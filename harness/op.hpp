@@ -144,8 +144,8 @@ struct Step {
     friend bool operator==(const Step&, const Step&) = default;
 };
 
-// Does the op end the life of the object it uses first?
-enum class Ends : uint8_t { nothing, first_use };
+// What an op ends the life of: the object it uses first, or what is managed on its device (since a group was opened).
+enum class Ends : uint8_t { nothing, first_use, managed };
 // Who acts.
 enum class Actor : uint8_t { client, device, machine };
 

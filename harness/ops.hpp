@@ -2,6 +2,7 @@
 // in the executor.
 #pragma once
 #include "harness/op.hpp"
+#include "harness/ops_managed.hpp"
 #include <tuple>
 #include <type_traits>
 
@@ -141,7 +142,7 @@ struct SyncForCpu {
                                       doc = "dma_sync_single_range_for_cpu, DmaOp::prepare_read";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_streaming | facet_noncoherent;
+    static constexpr uint32_t facets = facet_streaming | facet_noncoherent | facet_managed;
     static constexpr std::array fields{f("", &SyncForCpu::mapping), f("off", &SyncForCpu::off),
                                        f("len", &SyncForCpu::len), f("dir", &SyncForCpu::dir),
                                        f("lie", &SyncForCpu::lie)};
@@ -156,7 +157,7 @@ struct SyncForDevice {
                                       doc = "dma_sync_single_range_for_device, DmaOp::confirm_write";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_streaming | facet_noncoherent;
+    static constexpr uint32_t facets = facet_streaming | facet_noncoherent | facet_managed;
     static constexpr std::array fields{f("", &SyncForDevice::mapping), f("off", &SyncForDevice::off),
                                        f("len", &SyncForDevice::len), f("dir", &SyncForDevice::dir),
                                        f("lie", &SyncForDevice::lie)};
@@ -195,7 +196,7 @@ struct AllocFromPool {
     static constexpr std::string_view name = "alloc_from_pool", doc = "dma_alloc_from_dev_coherent";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_pool;
+    static constexpr uint32_t facets = facet_pool | facet_managed;
     static constexpr std::array fields{f("", &AllocFromPool::out), f("", &AllocFromPool::pool),
                                        f("size", &AllocFromPool::size)};
 };
@@ -205,7 +206,7 @@ struct ReleaseFromPool {
     static constexpr std::string_view name = "release_from_pool", doc = "dma_release_from_dev_coherent";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_pool;
+    static constexpr uint32_t facets = facet_pool | facet_managed;
     static constexpr std::array fields{f("", &ReleaseFromPool::block), f("lie", &ReleaseFromPool::lie)};
 };
 struct MmapFromPool {
@@ -218,7 +219,7 @@ struct MmapFromPool {
                                       doc = "dma_mmap_from_dev_coherent: a user-space window onto a block";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_pool;
+    static constexpr uint32_t facets = facet_pool | facet_managed;
     static constexpr std::array fields{f("", &MmapFromPool::out), f("", &MmapFromPool::block),
                                        f("pages", &MmapFromPool::pages), f("pgoff", &MmapFromPool::pgoff),
                                        f("lie", &MmapFromPool::lie)};
@@ -228,7 +229,8 @@ struct Munmap {
     static constexpr std::string_view name = "munmap", doc = "close a window: munmap, dma_buf_vunmap, dma_buf_kunmap";
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_pool | facet_coherent | facet_opaque | facet_dma_buf;
+    static constexpr uint32_t facets =
+        facet_pool | facet_coherent | facet_opaque | facet_managed | facet_dma_buf;
     static constexpr std::array fields{f("", &Munmap::window)};
 };
 struct ReleasePool {
@@ -300,7 +302,7 @@ struct MmapCoherent {
                                       doc = "dma_mmap_attrs: a user-space window onto a coherent or opaque block";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
-    static constexpr uint32_t facets = facet_coherent | facet_opaque;
+    static constexpr uint32_t facets = facet_coherent | facet_opaque | facet_managed;
     static constexpr std::array fields{f("", &MmapCoherent::out), f("", &MmapCoherent::block),
                                        f("pages", &MmapCoherent::pages), f("pgoff", &MmapCoherent::pgoff),
                                        f("lie", &MmapCoherent::lie)};
@@ -574,7 +576,9 @@ using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops
                    ops::MapSg, ops::UnmapSg, ops::SyncSgForCpu, ops::SyncSgForDevice, ops::ExportBlock, ops::ExportPages,
                    ops::DmaBufFd, ops::DmaBufGet, ops::DmaBufPut, ops::CloseFd, ops::DupFd, ops::Attach, ops::Detach,
                    ops::MapAttachment, ops::UnmapAttachment, ops::BeginCpuAccess, ops::EndCpuAccess, ops::Kmap,
-                   ops::Vmap, ops::MmapDmaBuf>;
+                   ops::Vmap, ops::MmapDmaBuf, ops::Bind, ops::Unbind, ops::ManagedAlloc, ops::ManagedFree,
+                   ops::ManagedAllocNoncoherent, ops::ManagedFreeNoncoherent, ops::ManagedDeclare, ops::ManagedRelease,
+                   ops::AddAction, ops::OpenGroup, ops::ReleaseGroup>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

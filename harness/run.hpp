@@ -106,6 +106,11 @@ class Run {
     {
         return name_kind(name) == obj_block && auditor_.blocks()[tag(name)].noncoherent();
     }
+    Skip free_noncoherent(uint64_t block, uint64_t lie, bool managed);
+    Skip declare(uint64_t out, uint64_t dev, uint64_t size, uint64_t at, uint64_t exclusive, bool managed);
+    bool names_device(uint64_t device) const;
+    template <class F> Skip release_managed(uint64_t device, F);
+    void unbind_everything();
     void new_block(uint64_t name, const dmaudit_block& b, bool zeroed);
 
     Skip perform(const ops::Buffer&);
@@ -168,6 +173,17 @@ class Run {
     Skip perform(const ops::Kmap&);
     Skip perform(const ops::Vmap&);
     Skip perform(const ops::MmapDmaBuf&);
+    Skip perform(const ops::Bind&);
+    Skip perform(const ops::Unbind&);
+    Skip perform(const ops::ManagedAlloc&);
+    Skip perform(const ops::ManagedFree&);
+    Skip perform(const ops::ManagedAllocNoncoherent&);
+    Skip perform(const ops::ManagedFreeNoncoherent&);
+    Skip perform(const ops::ManagedDeclare&);
+    Skip perform(const ops::ManagedRelease&);
+    Skip perform(const ops::AddAction&);
+    Skip perform(const ops::OpenGroup&);
+    Skip perform(const ops::ReleaseGroup&);
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);

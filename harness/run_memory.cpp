@@ -127,17 +127,22 @@ Skip Run::perform(const ops::FreeNoncoherent& o)
 {
     if (!DMAUDIT_HAS(provider_.coherent, free_noncoherent))
         return Skip::impossible;
-    if (!made(o.block.v))
+    return free_noncoherent(o.block.v, o.lie.v, false);
+}
+
+Skip Run::free_noncoherent(uint64_t block, uint64_t lie, bool managed)
+{
+    if (!made(block))
         return Skip::not_made;
-    const Tag t = tag(o.block.v);
+    const Tag t = tag(block);
     if (auditor_.alive(t))
         expect_contents(auditor_.bytes_of(t), false, false);
     if (failed())
         return Skip::executed;
     const uint32_t direction = linux_direction(auditor_.blocks()[t].direction);
     return done(call([&] {
-        return auditor_.free_noncoherent(lied_block(o.block.v, o.lie.v),
-                                         o.lie.v == lie_other_dir ? another_direction(direction) : direction);
+        return auditor_.free_noncoherent(lied_block(block, lie),
+                                         lie == lie_other_dir ? another_direction(direction) : direction, managed);
     }));
 }
 

@@ -7,21 +7,26 @@ Skip Run::perform(const ops::DeclarePool& o)
 {
     if (!DMAUDIT_HAS(provider_.pool, declare))
         return Skip::impossible;
-    const auto at = pool_offset(case_.world, o.at.v, o.size.v);
-    if (!at || o.dev.v >= case_.world.n_devices ||
-        auditor_.map().first_in({*at, o.size.v}, transition(Event::pool_declare).rule))
+    return declare(o.out.v, o.dev.v, o.size.v, o.at.v, o.exclusive.v, false);
+}
+
+Skip Run::declare(uint64_t out, uint64_t dev, uint64_t size, uint64_t wanted, uint64_t exclusive, bool managed)
+{
+    const auto at = pool_offset(case_.world, wanted, size);
+    if (!at || dev >= case_.world.n_devices ||
+        auditor_.map().first_in({*at, size}, transition(Event::pool_declare).rule))
         return Skip::impossible;
-    const auto& d = case_.world.devices[o.dev.v];
+    const auto& d = case_.world.devices[dev];
     if (d.iommu)
         return Skip::impossible; // no way leads from the device to it
-    if (o.size.v && machine_.phys_of(*at) + d.offset + (o.size.v - 1) > d.limit)
+    if (size && machine_.phys_of(*at) + d.offset + (size - 1) > d.limit)
         return Skip::impossible; // no client declares memory that its device cannot reach
-    uint32_t exclusive = o.exclusive.v != 0;
+    uint32_t flag = exclusive != 0;
     Tag t = 0;
-    const int rc = call([&] { return auditor_.declare_pool(narrow(o.dev.v), {*at, o.size.v}, &exclusive, &t); });
+    const int rc = call([&] { return auditor_.declare_pool(narrow(dev), {*at, size}, &flag, &t, managed); });
     if (rc == DMAUDIT_OK && t) {
-        pools_[name_number(o.out.v)] = t;
-        make(o.out.v);
+        pools_[name_number(out)] = t;
+        make(out);
     }
     return done(rc);
 }

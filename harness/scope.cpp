@@ -59,6 +59,10 @@ std::array<Layout, op_count> make_layouts()
     return all;
 }
 
+uint8_t device_of(uint64_t arg)
+{
+    return static_cast<uint8_t>(std::min<uint64_t>(arg, 0xff));
+}
 bool is_kind(Obj kind)
 {
     return std::has_single_bit(static_cast<unsigned>(kind));
@@ -162,6 +166,26 @@ void Scope::remember(const Known& object, BytesUsed range)
     }
 }
 
+// What the driver of a device took goes with it, or with a group.
+void Scope::kill_managed(const Step& step)
+{
+    const uint64_t device = step.arg[0];
+    uint16_t first = 0;
+    const bool group = step.op == Ops::index_of<ops::ReleaseGroup>();
+    if (group && (first = first_of_group(device, step.arg[1])) == Known::no_parent)
+        return;
+    for (unsigned i = first; i < n_; i++)
+        if (objects_[i].managed && objects_[i].device == device && objects_[i].alive)
+            kill(objects_[i]);
+    unsigned inner = group ? static_cast<unsigned>(step.arg[1]) + 1 : n_groups_; // these are closed, from the youngest
+    for (unsigned i = n_groups_; i-- > 0 && inner;)
+        if (groups_[i].device == device) {
+            std::copy(groups_.begin() + i + 1, groups_.begin() + n_groups_, groups_.begin() + i);
+            n_groups_--;
+            inner--;
+        }
+}
+
 void Scope::append(const Step& step)
 {
     const Layout& l = layouts()[step.op];
@@ -175,6 +199,8 @@ void Scope::append(const Step& step)
         k = Known{};
         k.name = step.arg[l.def];
         k.maker = step.op;
+        k.managed = specs()[step.op].facets == facet_managed;
+        k.device = k.managed ? device_of(step.arg[1]) : uint8_t{0};
         k.alive = true;
         k.parent = Known::no_parent;
         if (used) {
@@ -202,6 +228,10 @@ void Scope::append(const Step& step)
     }
     if (used && specs()[step.op].ends == Ends::first_use && used->alive)
         kill(*used);
+    if (specs()[step.op].ends == Ends::managed)
+        kill_managed(step);
+    if (step.op == Ops::index_of<ops::OpenGroup>() && n_groups_ < max_steps)
+        groups_[n_groups_++] = {device_of(step.arg[0]), static_cast<uint16_t>(n_)};
 }
 
 uint64_t Scope::free_place(Obj kind, uint64_t at, uint64_t size) const

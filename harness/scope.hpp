@@ -40,6 +40,8 @@ struct Known {
     BytesUsed last;  // the last range used on it or on a child; at first: all of it
     uint16_t parent; // index of the object it was made from, or none
     uint8_t maker;   // op that defined it
+    uint8_t device;  // of what is managed
+    bool managed;    // made by an op that only managed DMA has
     bool alive;
     static constexpr uint16_t no_parent = 0xffff;
 };
@@ -85,6 +87,22 @@ class Scope {
 
     std::span<const Known> objects() const { return {objects_.data(), n_}; }
     const World& world() const { return *world_; }
+    // Groups of managed DMA that are open on a device.
+    unsigned open_groups(uint64_t device) const
+    {
+        unsigned n = 0;
+        for (unsigned i = 0; i < n_groups_; i++)
+            n += groups_[i].device == device;
+        return n;
+    }
+    // Index of the first object that a release of the nth youngest of them ends, or no_parent: no such group.
+    uint16_t first_of_group(uint64_t device, uint64_t nth) const
+    {
+        for (unsigned i = n_groups_; i-- > 0;)
+            if (groups_[i].device == device && nth-- == 0)
+                return groups_[i].first;
+        return Known::no_parent;
+    }
 
     // The spaces in which buffers (and pools) are placed: one part for each bank.
     struct Space {
@@ -108,9 +126,16 @@ class Scope {
     std::array<std::array<Mask, obj_kinds>, 2> masks_{}; // [alive][kind]: which of objects_
     std::array<std::array<uint8_t, obj_kinds>, 2> counts_{};
     std::array<Known, max_steps> objects_;
+    struct Group { // of managed DMA, open
+        uint8_t device;
+        uint16_t first; // of the objects made since
+    };
+    unsigned n_groups_ = 0;
+    std::array<Group, max_steps> groups_;
 
     Mask mask(uint8_t kinds, bool alive) const;
     void kill(const Known& object);
+    void kill_managed(const Step& step);
     void remember(const Known& object, BytesUsed range);
 };
 

@@ -49,8 +49,10 @@ bool Iommu::unmap(uint64_t page, uint64_t iova, uint64_t len)
 std::optional<uint64_t> Iommu::translate(uint64_t page, uint64_t bus, uint64_t len, uint8_t rights) const
 {
     std::optional<uint64_t> first;
-    const uint64_t begin = bus & ~(page - 1);
-    for (uint64_t iova = begin; iova - begin < (bus - begin) + std::max<uint64_t>(len, 1); iova += page) {
+    const uint64_t begin = bus & ~(page - 1), bytes = (bus - begin) + std::max<uint64_t>(len, 1);
+    if (bytes < len)
+        return {};
+    for (uint64_t iova = begin; iova - begin < bytes; iova += page) {
         const Page* p = find(cached_, iova);
         if (!p)
             p = find(table_, iova);

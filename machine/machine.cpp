@@ -227,7 +227,7 @@ int Machine::iommu_unmap(unsigned device, uint64_t iova, uint64_t len)
 {
     if (device >= spec_.n_devices || !spec_.devices[device].iommu)
         return DMAUDIT_ENODEV;
-    if (len == 0 || iova % spec_.page || len % spec_.page || len > Ram::capacity)
+    if (len == 0 || iova % spec_.page || len % spec_.page || len > Ram::capacity || iova + (len - 1) < iova)
         return DMAUDIT_EINVAL;
     enter(PlatformCall::iommu_unmap, 0, len);
     return iommus_[device].unmap(spec_.page, iova, len) ? DMAUDIT_OK : DMAUDIT_EINVAL;

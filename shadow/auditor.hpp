@@ -12,6 +12,7 @@
 #include "dmaudit/provider.h"
 #include "shadow/evidence.hpp"
 #include "shadow/identity.hpp"
+#include "shadow/managed.hpp"
 #include "shadow/map.hpp"
 #include "shadow/protocol.hpp"
 #include "shadow/registry.hpp"
@@ -99,11 +100,12 @@ class Auditor {
     bool remove_buffer(Tag);
 
     // ---- facets; struct conventions as in provider.h, codes of the provider or `withheld` ----
-    int alloc_coherent(const dmaudit_request&, dmaudit_block* out);
-    int free_coherent(const dmaudit_block&);
+    // `managed`: the call of the managed facet.
+    int alloc_coherent(const dmaudit_request&, dmaudit_block* out, bool managed = false);
+    int free_coherent(const dmaudit_block&, bool managed = false);
     int mmap_coherent(const dmaudit_block&, uint64_t pgoff, uint64_t pages, Tag* out);
-    int alloc_noncoherent(const dmaudit_request&, uint32_t direction, dmaudit_block* out);
-    int free_noncoherent(const dmaudit_block&, uint32_t direction);
+    int alloc_noncoherent(const dmaudit_request&, uint32_t direction, dmaudit_block* out, bool managed = false);
+    int free_noncoherent(const dmaudit_block&, uint32_t direction, bool managed = false);
     int sync_noncoherent(const dmaudit_block&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
     int map_single(const dmaudit_request&, void* cpu, uint32_t direction, dmaudit_mapping* out);
     int unmap_single(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
@@ -129,12 +131,17 @@ class Auditor {
     int close_window(Tag window); // of a dma-buf
     bool importer_access(uint32_t device, Tag attachment, uint64_t offset, uint64_t length, bool write);
     int cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op);
-    int declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out);
+    int declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out, bool managed = false);
     int alloc_from_pool(Tag pool, uint64_t size, dmaudit_block* out, int* ours);
     int release_from_pool(const dmaudit_block&, int* ours);
     int mmap_from_pool(const dmaudit_block&, uint64_t pgoff, uint64_t pages, Tag* out, int* ours);
     bool munmap(Tag window);
-    int release_pool(Tag pool);
+    int release_pool(Tag pool, bool managed = false);
+    int bind(uint32_t device);
+    int unbind(uint32_t device);
+    int add_action(uint32_t device); // an action of the auditor's own
+    int open_group(uint32_t device);
+    int release_group(uint32_t device, uint64_t nth); // the nth youngest open one; none: the provider must refuse
 
     // ---- accesses: true if they are legal; the caller then moves the bytes ----
     bool cpu_access(Tag object, uint64_t offset, uint64_t length, bool write);
@@ -157,6 +164,7 @@ class Auditor {
     const Slots<BufRefRecord, Kind::dma_buf>& buf_refs() const { return buf_refs_; }
     const Slots<AttachmentRecord, Kind::attachment>& attachments() const { return attachments_; }
     std::span<const Tag> fds() const { return fds_; } // what is open at each descriptor; 0: nothing
+    const Ledger& managed() const { return ledger_; }
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
     dmaudit_block as_client_sees(Tag block) const;
@@ -191,10 +199,10 @@ class Auditor {
 
     // registry checks; false: a violation was set
     bool check_alive(Tag, Kind wanted, RuleId dead);
-    bool check_block(const dmaudit_block&, bool by_cpu_only);
+    bool check_block(const dmaudit_block&, bool by_cpu_only, bool managed = false);
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
-    int illegal_free(const dmaudit_block&, bool pool, int* ours);
+    int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
 
     // line rules
     bool lines_at_map(Range, Direction, uint32_t device, Tag object);
@@ -241,7 +249,17 @@ class Auditor {
     bool check_sync_direction(Direction of, uint32_t direction, bool for_cpu, Range, Tag);
     uint8_t* token(Tag block) const { return tokens_ + uint64_t{tag_slot(block)} * token_bytes; }
     void scribble_over(Range);
+    std::optional<uint64_t> first_not_scribbled(Range) const;
+    std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
+    // managed
+    void manage(Resource::Kind, uint32_t device, Tag, uint64_t uncached_before);
+    bool managed_stands();
+    bool stands(const Resource&) const;
+    bool remains(const Resource&) const;
+    bool may_release(uint32_t device, uint32_t first);
+    template <class Call, class Done> int release_since(uint32_t device, uint32_t first, Call, Done);
+    void action_runs(ActionRecord&);
     void refused(bool by_contract, uint64_t uncached_before, Tag);
 
     // Opaque blocks are named by addresses in a range that nobody can touch: a dereference faults at once.
@@ -263,6 +281,11 @@ class Auditor {
     Slots<BufRefRecord, Kind::dma_buf> buf_refs_;
     Slots<AttachmentRecord, Kind::attachment> attachments_;
     std::array<Tag, 64> fds_{};
+    Ledger ledger_;
+    struct Teardown { // while the provider releases what is managed: on which device, from which position on
+        bool active = false;
+        uint32_t device = 0, first = 0;
+    } teardown_;
     std::optional<Violation> violation_;
     uint8_t* mirrored_view_ = nullptr; // poisoned in ASan's shadow, but for some of `allowed_`
     uint64_t mirrored_ = 0;

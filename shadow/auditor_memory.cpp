@@ -157,22 +157,23 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     return true;
 }
 
-int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out)
+int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool managed)
 {
     if (req.device >= around_.n_devices)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
-    const bool refuse = req.size == 0 || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align));
+    const bool refuse = req.size == 0 || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align)) ||
+                        (managed && !ledger_.bound(req.device));
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_block b{};
     b.struct_size = sizeof b;
-    const int rc = inner_->coherent->alloc(ctx_, &req, &b);
+    const int rc = (managed ? inner_->managed->alloc : inner_->coherent->alloc)(ctx_, &req, &b);
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0,
-                    "a block without bytes, or with an impossible alignment, must be refused"),
+                    "a block without bytes, with an impossible alignment or without a driver must be refused"),
                rc;
     Tag pool = pool_of(req.device);
     if (const auto* cpu = static_cast<const uint8_t*>(b.cpu);
@@ -181,11 +182,9 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out)
             pool = 0; // the pool was passed over or full
     const bool zeroed = promises(DMAUDIT_PROMISES_ZEROING) && (pool || (req.flags & DMAUDIT_ZERO));
     const bool opaque = (req.attrs & DMAUDIT_ATTR_NO_KERNEL_MAPPING) && promises(DMAUDIT_PROMISES_NO_KERNEL_MAPPING);
-    accept_block(req, b, opaque ? 0 : pool,
-                 opaque   ? Event::alloc_opaque
-                 : zeroed ? Event::alloc_zeroed
-                          : Event::alloc_plain,
-                 out);
+    const Event e = opaque ? Event::alloc_opaque : zeroed ? Event::alloc_zeroed : Event::alloc_plain;
+    if (accept_block(req, b, opaque ? 0 : pool, e, out) && managed)
+        manage(Resource::Kind::block, req.device, static_cast<Tag>(out->cookie[0]), uncached_before);
     return rc;
 }
 
@@ -204,12 +203,17 @@ dmaudit_block Auditor::as_client_sees(Tag block) const
 
 // Does the client name a live block, and every field of it? `by_cpu_only`: the call carries nothing but the CPU address
 // and an order (pool release).
-bool Auditor::check_block(const dmaudit_block& b, bool by_cpu_only)
+bool Auditor::check_block(const dmaudit_block& b, bool by_cpu_only, bool managed)
 {
     const auto tag = static_cast<Tag>(b.cookie[0]);
     if (!check_alive(tag, Kind::block, RuleId::double_free))
         return false;
     const BlockRecord& rec = blocks_[tag];
+    if (rec.managed != managed) {
+        fail(RuleId::wrong_kind, rec.at, tag,
+             managed ? "the block is not managed" : "managed memory is freed with the call for managed memory");
+        return false;
+    }
     if (b.device != rec.device) {
         fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device, b.device);
         return false;
@@ -231,12 +235,14 @@ bool Auditor::check_block(const dmaudit_block& b, bool by_cpu_only)
 }
 
 // An illegal free: a provider that promises to detect it must refuse it.
-int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours)
+int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours, bool managed)
 {
     if (!forward_illegal_ || !promises(DMAUDIT_PROMISES_DETECTION) || violation_->rule == RuleId::free_while_mapped ||
         b.device >= around_.n_devices)
         return withheld;
     const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (blocks_.alive(tag) && blocks_[tag].managed && !managed)
+        return withheld; // what the driver will give back is nobody's to detect
     // A release names the block by its address only: that of a dead block which has a new owner cannot be told from
     // his.
     if (pool && blocks_.known(tag) && !blocks_.alive(tag) && identity_.at(blocks_[tag].at.at) != IdentityMap::nobody)
@@ -256,7 +262,7 @@ int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours)
             ctx_, b.device, static_cast<uint32_t>(std::bit_width((b.size + around_.page - 1) / around_.page - 1)),
             forwarded.cpu, &mine);
     else
-        rc = inner_->coherent->free(ctx_, &forwarded);
+        rc = (managed ? inner_->managed->free : inner_->coherent->free)(ctx_, &forwarded);
     if (ours)
         *ours = mine;
     if (rc != DMAUDIT_OK || (pool && !mine))
@@ -266,14 +272,14 @@ int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours)
     return rc;
 }
 
-int Auditor::free_coherent(const dmaudit_block& b)
+int Auditor::free_coherent(const dmaudit_block& b, bool managed)
 {
-    if (!check_block(b, false))
-        return illegal_free(b, false, nullptr);
+    if (!check_block(b, false, managed))
+        return illegal_free(b, false, nullptr, managed);
     const auto tag = static_cast<Tag>(b.cookie[0]);
     const BlockRecord rec = blocks_[tag];
     scribble_over(rec.at);
-    const int rc = inner_->coherent->free(ctx_, &rec.inner);
+    const int rc = (managed ? inner_->managed->free : inner_->coherent->free)(ctx_, &rec.inner);
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
@@ -283,6 +289,7 @@ int Auditor::free_coherent(const dmaudit_block& b)
     apply(Event::block_free, rec.granted);
     own(rec.granted, IdentityMap::nobody);
     blocks_.remove(tag);
+    ledger_.forget(tag);
     mirror(rec.at, false);
     check_unreachable(rec.device, rec.inner.bus, rec.at, tag);
     return rc;

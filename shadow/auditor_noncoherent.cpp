@@ -23,33 +23,39 @@ MappingRecord BlockRecord::as_mapping() const
     return m;
 }
 
-int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, dmaudit_block* out)
+int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, dmaudit_block* out, bool managed)
 {
     if (req.device >= around_.n_devices)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     if (direction > DMAUDIT_FROM_DEVICE)
         return fail(RuleId::wrong_direction, {}, 0, "no direction in which anything can be transferred"), withheld;
-    const bool refuse = req.size == 0;
+    const bool refuse = req.size == 0 || (managed && !ledger_.bound(req.device));
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_block b{};
     b.struct_size = sizeof b;
-    const int rc = inner_->coherent->alloc_noncoherent(ctx_, &req, direction, &b);
+    const int rc = (managed ? inner_->managed->alloc_noncoherent
+                            : inner_->coherent->alloc_noncoherent)(ctx_, &req, direction, &b);
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
-        return fail(RuleId::wrong_return, {}, 0, "a block without bytes must be refused"), rc;
-    accept_block(req, b, 0, alloc_event(direction), out);
+        return fail(RuleId::wrong_return, {}, 0, "a block without bytes or without a driver must be refused"), rc;
+    if (accept_block(req, b, 0, alloc_event(direction), out) && managed)
+        manage(Resource::Kind::noncoherent, req.device, static_cast<Tag>(out->cookie[0]), uncached_before);
     return rc;
 }
 
-int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction)
+int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, bool managed)
 {
     const auto tag = static_cast<Tag>(b.cookie[0]);
     if (!check_alive(tag, Kind::block, RuleId::double_free))
         return withheld;
     const BlockRecord& rec = blocks_[tag];
+    if (rec.managed != managed)
+        return fail(RuleId::wrong_kind, rec.at, tag,
+                    managed ? "the block is not managed" : "managed memory is freed with the call for managed memory"),
+               withheld;
     if (b.device != rec.device)
         return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device,
                     b.device),
@@ -64,7 +70,8 @@ int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction)
     evidence_->reload(rec.at); // nobody waits any more for what the device wrote
     scribble_over(rec.at);
     current_ = rec.at;
-    const int rc = inner_->coherent->free_noncoherent(ctx_, &rec.inner, direction);
+    const int rc =
+        (managed ? inner_->managed->free_noncoherent : inner_->coherent->free_noncoherent)(ctx_, &rec.inner, direction);
     current_ = {};
     if (violation_)
         return rc;
@@ -75,6 +82,7 @@ int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction)
     apply(Event::noncoherent_free, rec.granted);
     own(rec.granted, IdentityMap::nobody);
     blocks_.remove(tag);
+    ledger_.forget(tag);
     mirror(rec.at, false);
     check_unreachable(rec.device, rec.inner.bus, rec.at, tag);
     return rc;

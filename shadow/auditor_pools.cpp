@@ -5,30 +5,33 @@
 
 namespace dmaudit {
 
-int Auditor::declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out)
+int Auditor::declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* out, bool managed)
 {
     if (device >= around_.n_devices)
         return fail(RuleId::wrong_device, at, 0, "no such device"), withheld;
-    const bool refuse = at.empty() || pool_of(device) != 0;
+    const bool refuse = at.empty() || pool_of(device) != 0 || (managed && !ledger_.bound(device));
     if (!judge(Event::pool_declare, at, 0))
         return withheld;
     const uint64_t uncached_before = evidence_->uncached_pages();
     const uint64_t phys = evidence_->phys_of(at.at);
     uint32_t exclusive_now = *exclusive;
-    const int rc = inner_->pool->declare(ctx_, device, phys, phys + bus_offset(device), at.len, &exclusive_now);
+    const int rc = (managed ? inner_->managed->declare : inner_->pool->declare)(
+        ctx_, device, phys, phys + bus_offset(device), at.len, &exclusive_now);
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
         return fail(RuleId::wrong_return, at, 0,
-                    "a pool without bytes, or a second pool of one device, must be refused"),
+                    "a pool without bytes or driver, or a second pool of one device, must be refused"),
                rc;
     *exclusive = exclusive_now;
     *out = pools_.add({at, device, exclusive_now != 0});
     if (!*out)
         return fail(RuleId::auditor_exhausted, at, 0, "too many pools in one session"), rc;
     apply(Event::pool_declare, at);
+    if (managed)
+        manage(Resource::Kind::pool, device, *out, uncached_before);
     return rc;
 }
 
@@ -143,14 +146,18 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
     return rc;
 }
 
-int Auditor::release_pool(Tag pool)
+int Auditor::release_pool(Tag pool, bool managed)
 {
     if (!check_alive(pool, Kind::pool, RuleId::double_free))
         return withheld;
     const PoolRecord rec = pools_[pool];
+    if (rec.managed != managed)
+        return fail(RuleId::wrong_kind, rec.at, pool,
+                    managed ? "the pool is not managed" : "a managed pool is released with the call for managed memory"),
+               withheld;
     if (!judge(Event::pool_release, rec.at, pool))
         return withheld;
-    const int rc = inner_->pool->release(ctx_, rec.device);
+    const int rc = (managed ? inner_->managed->release_declared : inner_->pool->release)(ctx_, rec.device);
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
@@ -160,6 +167,7 @@ int Auditor::release_pool(Tag pool)
     }
     apply(Event::pool_release, rec.at);
     pools_.remove(pool);
+    ledger_.forget(pool);
     return rc;
 }
 

@@ -44,6 +44,18 @@ void Auditor::scribble_over(Range r)
     evidence_->wrote(r);
 }
 
+std::optional<uint64_t> Auditor::first_not_scribbled(Range r) const
+{
+    for (uint64_t at = r.at; at < r.end();) {
+        const uint64_t n = std::min(r.end() - at, 4096 - at % 4096);
+        const uint8_t* must = scribble.data() + at % 4096;
+        if (!same_bytes(door(at), must, n))
+            return at + static_cast<uint64_t>(std::mismatch(must, must + n, door(at)).first - must);
+        at += n;
+    }
+    return {};
+}
+
 // A window of `pages` pages onto a live block, from its page `pgoff` on, that the provider gave: what does it show?
 bool Auditor::check_window(Tag block, uint64_t pgoff, uint64_t pages, const dmaudit_window& w, Tag* out)
 {

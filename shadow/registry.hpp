@@ -82,6 +82,7 @@ struct BlockRecord {
     bool opaque = false; // the client holds a token instead of an address
     // dma_alloc_noncoherent: cached, and a mapping by itself. none: coherent.
     Direction direction = Direction::none;
+    bool managed = false; // goes with its driver
     bool noncoherent() const { return direction != Direction::none; }
     MappingRecord as_mapping() const; // of a non-coherent one
 };
@@ -114,6 +115,7 @@ struct PoolRecord {
     Range at;
     uint32_t device;
     bool exclusive;
+    bool managed = false;
 };
 struct WindowRecord {
     enum Kind : uint8_t { mmapped, vmapped, kmapped, kmapped_atomic };

@@ -173,6 +173,16 @@ constexpr std::array<Rule, rule_count> table{{
     {R::cpu_access_bracket, "cpu-access-bracket", client, 662,
      "the CPU used bytes of a dma-buf outside of begin_cpu_access and end_cpu_access of that direction and range",
      "Bracket every access of the CPU; to_device is for writing, from_device for reading."},
+    {R::teardown_order, "teardown-order", provider, 696, "managed resources were not released last taken first",
+     "Walk one list of all kinds from its young end: memory and actions that depend on each other were taken in order."},
+    {R::never_released, "never-released", provider, 401,
+     "a driver is gone, or a group released, and something that it managed is still there",
+     "Look for a kind that the walk leaves out, an error that stops it, and a node that lost its place in the list."},
+    {R::released_twice, "released-twice", provider, 415, "an action of a driver ran twice",
+     "Take the node out of the list before its action runs, and free it once."},
+    {R::released_early, "released-early", provider, 416,
+     "something managed was released although neither its driver nor its group went",
+     "Look for a walk that does not stop at the group or at the device, and for an error path that frees a neighbour."},
 }};
 
 constexpr bool in_order()

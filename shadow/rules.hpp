@@ -69,6 +69,10 @@ enum class RuleId : uint8_t {
     opaque_dereference,
     wrong_count,
     cpu_access_bracket,
+    teardown_order,
+    never_released,
+    released_twice,
+    released_early,
     count_
 };
 

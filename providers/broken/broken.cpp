@@ -143,11 +143,59 @@ const dmaudit_pool pool{
         return inner().pool->release(in.i.ctx, device);
     }};
 
+const dmaudit_managed managed{
+    sizeof managed,
+    0,
+    [](void* ctx, uint32_t device) { return inner().managed->bind(self(ctx).ctx, device); },
+    [](void* ctx, uint32_t device) {
+        Instance& i = self(ctx);
+        if (i.defect->before_unbind)
+            i.defect->before_unbind(i, device);
+        return inner().managed->unbind(i.ctx, device);
+    },
+    [](void* ctx, const dmaudit_request* request, dmaudit_block* out) {
+        Instance& i = self(ctx);
+        const int rc = i.defect->forgets_managed ? inner().coherent->alloc(i.ctx, request, out)
+                                                 : inner().managed->alloc(i.ctx, request, out);
+        if (rc == DMAUDIT_OK)
+            i.first = *out;
+        return rc;
+    },
+    [](void* ctx, const dmaudit_block* block) {
+        Instance& i = self(ctx);
+        return i.defect->forgets_managed ? inner().coherent->free(i.ctx, block) : inner().managed->free(i.ctx, block);
+    },
+    [](void* ctx, const dmaudit_request* request, uint32_t direction, dmaudit_block* out) {
+        return inner().managed->alloc_noncoherent(self(ctx).ctx, request, direction, out);
+    },
+    [](void* ctx, const dmaudit_block* block, uint32_t direction) {
+        return inner().managed->free_noncoherent(self(ctx).ctx, block, direction);
+    },
+    [](void* ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* exclusive) {
+        return inner().managed->declare(self(ctx).ctx, device, phys, bus, size, exclusive);
+    },
+    [](void* ctx, uint32_t device) { return inner().managed->release_declared(self(ctx).ctx, device); },
+    [](void* ctx, uint32_t device, void (*action)(void* data), void* data) {
+        Instance& i = self(ctx);
+        return i.defect->add_action ? i.defect->add_action(i, device, action, data)
+                                    : inner().managed->add_action(i.ctx, device, action, data);
+    },
+    [](void* ctx, uint32_t device, uint64_t id) {
+        Instance& i = self(ctx);
+        const int rc = inner().managed->open_group(i.ctx, device, id);
+        if (rc == DMAUDIT_OK && i.defect->frees_at_open_group && i.first.cpu)
+            inner().managed->free(i.ctx, &i.first);
+        return rc;
+    },
+    [](void* ctx, uint32_t device, uint64_t id) {
+        return inner().managed->release_group(self(ctx).ctx, device, id);
+    }};
+
 template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
 {
     return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defects[I].name, defects[I].summary,
                              (inner().promises & ~defects[I].promises_not) | defects[I].promises_too, open_broken<I>,
-                             close, &coherent, &streaming, &pool}...};
+                             close, &coherent, &streaming, &pool, nullptr, &managed}...};
 }
 
 } // namespace

@@ -1,5 +1,7 @@
 #include "providers/broken/defects.hpp"
 
+#include "providers/builtin/builtin.hpp"
+
 #include <cstring>
 
 namespace dmaudit::broken {
@@ -310,6 +312,43 @@ const Defect defects[defect_count] = {
                  w.phys -= pgoff * i.real->page;
              return rc;
          }},
+
+    {.name = "broken-action-before-all",
+     .summary = "runs a driver's last action before everything else that is managed is released",
+     .add_action =
+         [](Instance& i, uint32_t, void (*action)(void* data), void* data) {
+             i.action = action, i.data = data;
+             return static_cast<int>(DMAUDIT_OK);
+         },
+     .before_unbind =
+         [](Instance& i, uint32_t) {
+             if (i.action)
+                 i.action(i.data);
+             i.action = nullptr;
+         }},
+    {.name = "broken-action-twice",
+     .summary = "takes note of each action twice",
+     .add_action =
+         [](Instance& i, uint32_t device, void (*action)(void* data), void* data) {
+             const dmaudit_managed& m = *builtin_provider().managed;
+             const int rc = m.add_action(i.ctx, device, action, data);
+             return rc == DMAUDIT_OK ? m.add_action(i.ctx, device, action, data) : rc;
+         }},
+    {.name = "broken-action-at-once",
+     .summary = "runs an action when it is added",
+     .add_action =
+         [](Instance& i, uint32_t device, void (*action)(void* data), void* data) {
+             const int rc = builtin_provider().managed->add_action(i.ctx, device, action, data);
+             if (rc == DMAUDIT_OK)
+                 action(data);
+             return rc;
+         }},
+    {.name = "broken-never-unmanages",
+     .summary = "does not give managed blocks back when the driver goes",
+     .forgets_managed = true},
+    {.name = "broken-group-frees-older",
+     .summary = "opening a group gives the youngest managed block back",
+     .frees_at_open_group = true},
 };
 
 } // namespace dmaudit::broken

@@ -36,6 +36,8 @@ struct Instance {
     dmaudit_block first;
     void* snapshot;
     uint32_t count;
+    void (*action)(void* data); // of managed DMA
+    void* data;
 };
 
 struct Defect {
@@ -52,6 +54,9 @@ struct Defect {
     int (*after_alloc_from)(Instance&, int rc, dmaudit_block&, int& ours) = nullptr;
     int (*after_mmap)(Instance&, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window&,
                       int& ours) = nullptr;
+    int (*add_action)(Instance&, uint32_t device, void (*action)(void* data), void* data) = nullptr;
+    void (*before_unbind)(Instance&, uint32_t device) = nullptr;
+    bool forgets_managed = false, frees_at_open_group = false;
     bool skips_free = false, copies_one_less = false, accepts_any_release = false;
     // Platform calls: false: the call is swallowed. The range may be changed.
     bool (*clean)(Instance&, dmaudit_range&) = nullptr;
@@ -60,7 +65,7 @@ struct Defect {
     bool (*unlock)(Instance&) = nullptr;
 };
 
-constexpr size_t defect_count = 36;
+constexpr size_t defect_count = 41;
 extern const Defect defects[defect_count];
 
 void intercept_platform(Instance&);
