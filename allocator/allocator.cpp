@@ -20,7 +20,7 @@ BlockKey key_of(const Block& block)
 Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
     : platform_(platform), arenas_(platform_, arena_states), iommu_(platform_), pools_(platform_, arenas_),
       coherent_(platform_, arenas_, iommu_), streaming_(platform_, arenas_, iommu_), scatter_(platform_, streaming_),
-      managed_(platform_, *this), exporters_(platform_, arenas_, streaming_), dma_bufs_(platform_)
+      managed_(platform_, *this), exporters_(platform_, arenas_, iommu_, streaming_), dma_bufs_(platform_)
 {
 }
 

@@ -85,19 +85,10 @@ bool DmaBufExporters::exported_from_pool(std::uint32_t device, PhysAddr start, u
 
 // ---- attachments
 
-bool DmaBufExporters::behind_iommu(const Device& device) const noexcept
-{
-    const dmaudit_platform& raw = platform_.raw();
-    return raw.has_iommu != nullptr && raw.has_iommu(raw.self, device.index) != 0;
-}
-
-// IOMMU: a device behind one is refused here. What is missing for it is in give() and unmap(): for a block, a mapping
-// of place.range for the device with the rights of the direction, whose IOVA becomes the segment; pages get theirs from
-// Streaming, once it deals with such devices.
 Status DmaBufExporters::attach(Exported& of, const Device& device, void** cookie) noexcept
 {
     const PhysRange& range = of.place.range;
-    if (behind_iommu(device) || (of.is_block && !reach_of(device).within_limit(range.start, range.size)))
+    if (of.is_block && !device.iommu && !reach_of(device).within_limit(range.start, range.size))
         return DmaError::DmaMaskNotMatch;
     void* memory = platform_.meta_alloc(sizeof(Importer));
     if (memory == nullptr)
@@ -193,8 +184,9 @@ void DmaBufExporters::scatter(Exported& of, std::uint64_t start, std::uint64_t l
 // Announces the mapping, if it may stand beside the others.
 Status DmaBufExporters::claim(Exported& of, Importer& importer, Direction direction) noexcept
 {
-    const bool bounced =
-        !of.is_block && !reach_of(importer.device).within_limit(of.place.range.start, of.place.range.size);
+    // Behind an IOMMU whole pages are never bounced: some address will do.
+    const bool bounced = !of.is_block && !importer.device.iommu &&
+                         !reach_of(importer.device).within_limit(of.place.range.start, of.place.range.size);
     const Guard guard(platform_, lock_);
     for (const Importer* i = of.importers; device_writes(direction) && i != nullptr; i = i->next)
         if (i != &importer && i->may_write() && (bounced || i->bounced))
@@ -212,7 +204,15 @@ Status DmaBufExporters::give(Exported& of, Importer& importer) noexcept
     if (of.is_block) {
         if (!uncached && !importer.device.coherent)
             platform_.clean(range.start, range.size);
-        importer.segment = {importer.device.bus_of(range.start), range.size};
+        DmaAddr bus = importer.device.bus_of(range.start);
+        if (importer.device.iommu) {
+            const Result<DmaAddr> mapped = iommu_.map(importer.device, range.start, range.size,
+                                                      rights_of(importer.direction), reach_of(importer.device));
+            if (!mapped)
+                return mapped.error();
+            bus = *mapped;
+        }
+        importer.segment = {bus, range.size};
         return {};
     }
     const bool both = importer.bounced && importer.direction == Direction::FromDevice;
@@ -260,12 +260,16 @@ Status DmaBufExporters::unmap(Exported& of, Importer& importer, const CpuHeld& h
             return DmaError::Busy;
         importer.state = Importer::State::Changing;
     }
+    Status taken;
     if (!of.is_block)
-        if (Status status = streaming_.unmap(importer.mapping, size, true); !status) {
-            const Guard guard(platform_, lock_);
-            importer.state = Importer::State::Live;
-            return status;
-        }
+        taken = streaming_.unmap(importer.mapping, size, true);
+    else if (importer.device.iommu)
+        taken = iommu_.unmap(importer.device.index, importer.segment.bus, size);
+    if (!taken) {
+        const Guard guard(platform_, lock_);
+        importer.state = Importer::State::Live;
+        return taken;
+    }
     {
         const Guard guard(platform_, lock_);
         importer.state = Importer::State::Idle;

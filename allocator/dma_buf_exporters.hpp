@@ -1,9 +1,10 @@
 // What this allocator exports as dma-bufs: its own live blocks, and whole pages of a client.
 //
 // A block is shared memory: an importer gets it in place, by its own device address, or cannot be attached
-// (DmaMaskNotMatch). Blocks with uncached pages need no cache work. In cached pages (the owner is coherent) an importer
-// that is not needs the brackets: while one is attached, the CPU's accesses belong between begin and end.
-// An opaque block has no CPU address, so no kmap and no vmap, but mmap.
+// (DmaMaskNotMatch). An importer behind an IOMMU has a translation of it, with the rights of the direction, from map to
+// unmap; it is map that fails when there is no address for it. Blocks with uncached pages need no cache work. In cached
+// pages (the owner is coherent) an importer that is not needs the brackets: while one is attached, the CPU's accesses
+// belong between begin and end. An opaque block has no CPU address, so no kmap and no vmap, but mmap.
 //
 // A client's pages are cached memory of the CPU: every importer gets a streaming mapping of its own, in place or
 // through a bounce buffer. Where they meet, the pages are the truth:
@@ -20,6 +21,8 @@
 // dropped.
 //
 // Errors beside those of the parts: Busy from unmap while another thread opens or closes a bracket on the mapping.
+// Where the platform cannot take a translation away, unmap says so: a block stays mapped, to be tried again; pages stay
+// attached for good, as the device still reaches them.
 // Thread safe: one lock, for bookkeeping only.
 #pragma once
 
@@ -43,8 +46,8 @@ struct BlockPlace {
 
 class DmaBufExporters {
   public:
-    DmaBufExporters(const Platform& platform, const Arenas& arenas, Streaming& streaming) noexcept
-        : platform_(platform), arenas_(arenas), streaming_(streaming)
+    DmaBufExporters(const Platform& platform, const Arenas& arenas, Iommu& iommu, Streaming& streaming) noexcept
+        : platform_(platform), arenas_(arenas), iommu_(iommu), streaming_(streaming)
     {
     }
     DmaBufExporters(const DmaBufExporters&) = delete;
@@ -90,7 +93,6 @@ class DmaBufExporters {
 
     Result<DmaBufId> add(DmaBufs& bufs, const Exported& what, const DmaBufOps& ops, const char* name) noexcept;
     template <class F> bool any_block(F&& matches) noexcept;
-    bool behind_iommu(const Device& device) const noexcept;
 
     Status attach(Exported& of, const Device& device, void** cookie) noexcept;
     void detach(Exported& of, Importer* importer) noexcept;
@@ -110,6 +112,7 @@ class DmaBufExporters {
 
     Platform platform_;
     const Arenas& arenas_;
+    Iommu& iommu_;
     Streaming& streaming_;
     std::uint64_t lock_ = 0;
     Exported* first_ = nullptr;

@@ -17,8 +17,9 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kArena = 32; // pages; clients have what is behind them
 constexpr Direction kTo = Direction::ToDevice, kFrom = Direction::FromDevice, kBoth = Direction::Bidirectional;
 
-// Devices by what they are. The near ones reach the arena only: a client's pages are bounced for them.
-enum : std::uint32_t { kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted, kNowhere };
+// Devices by what they are. The near ones reach the arena only: a client's pages are bounced for them. Those behind an
+// IOMMU have 64 pages of addresses, all of them below the RAM.
+enum : std::uint32_t { kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted, kNowhere, kBehind, kBehindPlain };
 
 class DmaBufExportersTest : public ::testing::Test {
   protected:
@@ -29,6 +30,8 @@ class DmaBufExportersTest : public ::testing::Test {
         machine.add_device(false, near);
         machine.add_device(false, UINT64_MAX, 0x1000'0000);
         machine.add_device(true, 0xfff);
+        machine.add_iommu_device(true, 64 * kPage - 1);
+        machine.add_iommu_device(false, 64 * kPage - 1);
         owner = std::move(*Allocator::open(machine.raw));
     }
     ~DmaBufExportersTest() override
@@ -36,6 +39,8 @@ class DmaBufExportersTest : public ::testing::Test {
         owner.reset();
         EXPECT_EQ(machine.meta_live, 0);
         EXPECT_TRUE(machine.uncached.empty());
+        EXPECT_EQ(machine.mapped_pages(kBehind) + machine.mapped_pages(kBehindPlain), 0u);
+        EXPECT_EQ(machine.mapped_while_stale, 0u);
     }
     DmaBufs& bufs() { return owner->dma_bufs(); }
     static bool refused(const Status& status, DmaError why = DmaError::IllegalCall)
@@ -183,8 +188,9 @@ TEST_F(DmaBufExportersTest, AnOpaqueBlockHasNoCpuAddressButAWindow)
     const Platform platform(machine.raw);
     std::vector<Arenas::State> states(1);
     Arenas arenas(platform, states.data());
-    Streaming streaming(platform, arenas);
-    DmaBufExporters exporters(platform, arenas, streaming);
+    Iommu iommu(platform);
+    Streaming streaming(platform, arenas, iommu);
+    DmaBufExporters exporters(platform, arenas, iommu, streaming);
     const PhysAddr start{TestPlatform::kBase + 8 * kPage};
     const DmaBufId id =
         *exporters.export_block(bufs(), {kPlain, false, {0, 1}, 0}, {{start, 2 * kPage}, nullptr, true}, "opaque");
@@ -193,8 +199,12 @@ TEST_F(DmaBufExportersTest, AnOpaqueBlockHasNoCpuAddressButAWindow)
     EXPECT_EQ(bufs().mmap(id, 1, 1)->phys, start.at(kPage));
     const Importer i = import(id, kShifted, kBoth);
     EXPECT_EQ(i.bus, start.value + 0x1000'0000);
-    EXPECT_TRUE(unmap(i));
-    EXPECT_TRUE(bufs().detach(id, i.attachment));
+    const Importer behind = import(id, kBehindPlain, kFrom);
+    EXPECT_EQ(machine.reaches(kBehindPlain, behind.bus + kPage, DMAUDIT_IOMMU_WRITE), start.value + kPage);
+    for (const Importer& importer : {i, behind}) {
+        EXPECT_TRUE(unmap(importer));
+        EXPECT_TRUE(bufs().detach(id, importer.attachment));
+    }
     EXPECT_TRUE(bufs().put(id));
 }
 
@@ -303,13 +313,14 @@ TEST_P(EachImporter, AnotherImporterMayComeWhileABracketIsOpen)
     EXPECT_EQ(read(reader, 64), 9);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, EachImporter, ::testing::Values(kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted));
+INSTANTIATE_TEST_SUITE_P(Devices, EachImporter,
+                         ::testing::Values(kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted, kBehind, kBehindPlain));
 
 class EachReader : public EachImporter {};
 
 TEST_P(EachReader, GetsWhatAWriterLeft)
 {
-    for (const std::uint32_t writer : {kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted}) {
+    for (const std::uint32_t writer : {kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted, kBehind, kBehindPlain}) {
         const DmaBufId id = pages();
         const Importer r = import(id, GetParam(), kTo);
         Importer w = import(id, writer, kFrom);
@@ -330,7 +341,8 @@ TEST_P(EachReader, GetsWhatAWriterLeft)
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, EachReader, ::testing::Values(kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted));
+INSTANTIATE_TEST_SUITE_P(Devices, EachReader,
+                         ::testing::Values(kSnoops, kPlain, kNearSnoops, kNearPlain, kShifted, kBehind, kBehindPlain));
 
 TEST_F(DmaBufExportersTest, DirtyLinesOfADeviceThatSnoopsSurviveOneThatDoesNot)
 {
@@ -398,12 +410,86 @@ TEST_F(DmaBufExportersTest, NoBounceBufferNoMapping)
     EXPECT_TRUE(bufs().map_attachment(near, kTo)) << "nor of this one";
 }
 
-TEST_F(DmaBufExportersTest, ADeviceBehindAnIommuIsRefused)
+// ---- behind an IOMMU
+
+TEST_F(DmaBufExportersTest, ATranslationLivesFromMapToUnmapWithTheRightsOfTheDirection)
 {
-    machine.raw.has_iommu = [](void*, std::uint32_t device) { return device == kSnoops ? 1 : 0; };
-    const DmaBufId id = pages();
-    EXPECT_EQ(bufs().attach(id, kSnoops).error(), DmaError::DmaMaskNotMatch);
-    EXPECT_TRUE(bufs().attach(id, kPlain));
+    const Block shared = block(kSnoops, kPage + 100);
+    const DmaBufId ids[] = {*owner->export_block(shared, "block"), pages()};
+    const std::uint64_t there[] = {machine.phys(shared.block.cpu), machine.phys(byte(0))};
+    for (int k = 0; k < 2; k++)
+        for (const std::uint32_t device : {kBehind, kBehindPlain})
+            for (const Direction direction : {kTo, kFrom, kBoth}) {
+                const AttachmentId attachment = *bufs().attach(ids[k], device);
+                EXPECT_EQ(machine.mapped_pages(device), 0u) << "attached is not mapped";
+                Importer i{device, attachment};
+                map(i, direction);
+                const auto reaches = [&](std::uint64_t at, std::uint32_t right) {
+                    return machine.reaches(device, i.bus + at, right) == std::optional(there[k] + at);
+                };
+                for (const std::uint64_t at : {std::uint64_t{0}, kPage + 99}) {
+                    EXPECT_EQ(reaches(at, DMAUDIT_IOMMU_READ), direction != kFrom);
+                    EXPECT_EQ(reaches(at, DMAUDIT_IOMMU_WRITE), direction != kTo);
+                }
+                EXPECT_EQ(machine.mapped_pages(device), 2u);
+                ASSERT_TRUE(unmap(i));
+                EXPECT_FALSE(reaches(0, DMAUDIT_IOMMU_READ) || reaches(0, DMAUDIT_IOMMU_WRITE)) << "flushed";
+                EXPECT_EQ(machine.mapped_pages(device), 0u);
+                ASSERT_TRUE(bufs().detach(ids[k], attachment));
+            }
+}
+
+TEST_F(DmaBufExportersTest, ACachedBlockIsSyncedBehindAnIommuToo)
+{
+    const Block shared = block(kSnoops, kPage);
+    auto* cpu = reinterpret_cast<std::uint8_t*>(shared.block.cpu);
+    const DmaBufId id = *owner->export_block(shared, "cached");
+    cpu[0] = 1;
+    machine.at_iommu_map = [&] { EXPECT_FALSE(machine.dirty(machine.phys(cpu))) << "cleaned before it is open"; };
+    const Importer i = import(id, kBehindPlain, kBoth);
+    EXPECT_EQ(read(i, 0), 1);
+    write(i, 1, 2);
+    ASSERT_TRUE(bufs().begin_cpu_access(id, kBoth));
+    EXPECT_EQ(cpu[1], 2);
+    cpu[2] = 4;
+    ASSERT_TRUE(bufs().end_cpu_access(id, kBoth));
+    EXPECT_EQ(read(i, 2), 4);
+    write(i, 3, 5);
+    ASSERT_TRUE(unmap(i));
+    EXPECT_EQ(cpu[3], 5);
+}
+
+TEST_F(DmaBufExportersTest, WhatTheIommuRefusesChangesNothing)
+{
+    const Block shared = block(kSnoops, kPage), big = block(kSnoops, 16 * kPage);
+    const DmaBufId id = *owner->export_block(shared, "block"), paged = pages();
+    const std::uint32_t small = machine.add_iommu_device(true, 16 * kPage - 1);
+    const DmaBufId large = *owner->export_block(big, "large");
+    EXPECT_EQ(bufs().map_attachment(*bufs().attach(large, small), kTo).error(), DmaError::DmaMaskNotMatch);
+    for (const DmaBufId each : {id, paged}) {
+        Importer i{kBehind, *bufs().attach(each, kBehind)};
+        machine.iommu_map_answer = DMAUDIT_ENOMEM;
+        EXPECT_EQ(bufs().map_attachment(i.attachment, kBoth).error(), DmaError::NoMemory);
+        EXPECT_EQ(bufs().mapping(i.attachment).error(), DmaError::IllegalCall);
+        machine.iommu_map_answer = DMAUDIT_OK;
+        map(i, kBoth);
+        EXPECT_EQ(i.bus, kPage) << "the lowest address was given back";
+        ASSERT_TRUE(unmap(i));
+    }
+    Importer i = import(id, kBehind, kBoth);
+    machine.iommu_unmap_answer = DMAUDIT_EIO;
+    EXPECT_FALSE(unmap(i));
+    EXPECT_FALSE(bufs().detach(id, i.attachment)) << "still mapped";
+    machine.iommu_unmap_answer = DMAUDIT_OK;
+    write(i, 0, 9);
+    ASSERT_TRUE(unmap(i));
+    EXPECT_EQ(shared.block.cpu[0], std::byte{9});
+
+    i = import(paged, kBehind, kBoth);
+    machine.iommu_unmap_answer = DMAUDIT_EIO;
+    EXPECT_FALSE(unmap(i));
+    machine.iommu_unmap_answer = DMAUDIT_OK;
+    EXPECT_FALSE(bufs().detach(paged, i.attachment)) << "the device still reaches the pages";
 }
 
 TEST_F(DmaBufExportersTest, WithoutMetadataNothingChanges)
