@@ -222,7 +222,7 @@ Skip Run::access_attachment(Tag t, uint32_t device, uint64_t off, uint64_t len, 
         if (mine.empty())
             continue;
         const Range original{whole.at + mine.at, mine.len};
-        const auto at = machine_.reach(device, rec.segments[i].bus + into, mine.len, write ? Iommu::write : Iommu::read);
+        const auto at = machine_.reach(device, rec.segments[i].bus + into, mine.len, write ? unsigned{Iommu::write} : unsigned{Iommu::read});
         if (!at) {
             session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0,
                            rec.segments[i].bus + into, true});
