@@ -69,6 +69,9 @@ class Generator {
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
         out_.world.mode = profile_.mode;
+        if (profile_.facets == facet_pool) // a device behind an IOMMU has none
+            for (DeviceSpec& d : out_.world.devices)
+                d.iommu = 0;
         out_.expect = {};
         out_.count = 0;
         return out_.world;
@@ -163,6 +166,11 @@ class Generator {
         return phases_.legal(s);
     }
 
+    static bool wants_pool_block(uint8_t op)
+    {
+        return op == Ops::index_of<ops::ReleaseFromPool>() || op == Ops::index_of<ops::MmapFromPool>();
+    }
+
     // Random arguments, by the same tables as random bytes.
     Step propose(uint8_t op, bool err)
     {
@@ -182,6 +190,9 @@ class Generator {
                 const Known* k = dead ? object(fields[a].objs, true) : nullptr;
                 if (!k)
                     k = object(fields[a].objs, false);
+                for (unsigned tries = 0; k && !dead && wants_pool_block(op) && tries < 4; tries++)
+                    if (k->maker != Ops::index_of<ops::AllocFromPool>()) // of many kinds of blocks only one will do
+                        k = object(fields[a].objs, false);
                 s.arg[a] = k ? k->name : 0;
                 if (a == l.use)
                     used = k;
