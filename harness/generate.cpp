@@ -11,11 +11,15 @@ namespace dmaudit {
 namespace {
 
 constexpr Profile all_profiles[] = {
-    {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
-    {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
-    {"scatter", facet_scatter, Mode::conforming},   {"managed", facet_managed, Mode::conforming},
+    {"all", all_facets, Mode::conforming},
+    {"streaming", facet_streaming, Mode::conforming},
+    {"coherent", facet_coherent, Mode::conforming},
+    {"pool", facet_pool, Mode::conforming},
+    {"scatter", facet_scatter, Mode::conforming},
+    {"managed", facet_managed, Mode::conforming},
     {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
-    {"opaque", facet_opaque, Mode::conforming},     {"noncoherent", facet_noncoherent, Mode::conforming},
+    {"opaque", facet_opaque, Mode::conforming},
+    {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
 };
 
@@ -72,6 +76,9 @@ class Generator {
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
         out_.world.mode = profile_.mode;
+        if (profile_.facets == facet_pool) // a device behind an IOMMU has none
+            for (DeviceSpec& d : out_.world.devices)
+                d.iommu = 0;
         out_.expect = {};
         out_.count = 0;
         return out_.world;

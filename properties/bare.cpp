@@ -212,7 +212,7 @@ void Crowd::declare_pools()
         const uint64_t size = 1 + rng_.below(pages);
         const uint32_t exclusive = rng_.chance(1, 2);
         const auto at = pool_offset(w, next * w.page, size * w.page);
-        if (!at || rng_.chance(1, 4))
+        if (!at || rng_.chance(1, 4) || w.devices[device].iommu)
             continue;
         const uint64_t phys = bare_.machine().phys_of(*at);
         RC_ASSERT(bare_.declare(device, phys, phys + w.devices[device].offset, size * w.page, exclusive) == DMAUDIT_OK);
