@@ -76,14 +76,14 @@ struct FakeMachine final : Evidence {
     {
         if (!devices[device].iommu)
             return offset_of(bus_at - devices[device].offset, len);
-        return translated(bus_at, len, false, false);
+        return in_iommu(bus_at, len, false, false);
     }
     bool reaches(unsigned device, uint64_t bus_at, uint64_t len, bool reads, bool writes) const override
     {
-        return devices[device].iommu ? translated(bus_at, len, reads, writes).has_value()
+        return devices[device].iommu ? in_iommu(bus_at, len, reads, writes).has_value()
                                      : translate(device, bus_at, len).has_value();
     }
-    std::optional<uint64_t> translated(uint64_t bus_at, uint64_t len, bool reads, bool writes) const
+    std::optional<uint64_t> in_iommu(uint64_t bus_at, uint64_t len, bool reads, bool writes) const
     {
         std::optional<uint64_t> first;
         if (len > ram_bytes || bus_at + len - 1 < bus_at)
