@@ -46,7 +46,8 @@ bool Auditor::check_importer_sees(const AttachmentRecord& rec, Range r)
                 return;
             for (uint64_t at = run.at; at < run.end() && !violation_; at++)
                 if (copy && *door(at) != *door(at + shift))
-                    fail(RuleId::stale_bounce, {at, 1}, rec.buf, "the importer's copy does not hold what was handed over");
+                    fail(RuleId::stale_bounce, {at, 1}, rec.buf,
+                         "the importer's copy does not hold what was handed over");
                 else if (nc && evidence_->first_difference({at + shift, 1}))
                     fail(RuleId::missing_clean, {at, 1}, rec.buf,
                          "the importer does not see what was handed over: the line was not written back");
@@ -180,6 +181,12 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
     }
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && kind == WindowRecord::vmapped)
+        for (uint32_t i = 0; i < windows_.live_count(); i++)
+            if (const WindowRecord& w = windows_[windows_.live(i)]; w.buf == buf && w.kind == kind)
+                return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", DMAUDIT_OK,
+                            static_cast<uint64_t>(rc)),
+                       rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     if (refuse || at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {

@@ -57,6 +57,20 @@ void intercept_platform(Instance& i)
         return s.defect->set_uncached ? s.defect->set_uncached(s, phys, len, on)
                                       : s.real->set_uncached(s.real->self, phys, len, on);
     };
+    i.platform.has_iommu = [](void* p, uint32_t device) { return self(p).real->has_iommu(self(p).real->self, device); };
+    i.platform.iommu_map = [](void* p, uint32_t device, uint64_t iova, uint64_t phys, uint64_t len, uint32_t rights) {
+        return self(p).real->iommu_map(self(p).real->self, device, iova, phys, len, rights);
+    };
+    i.platform.iommu_unmap = [](void* p, uint32_t device, uint64_t iova, uint64_t len) {
+        Instance& s = self(p);
+        return !s.defect->iommu_unmap || s.defect->iommu_unmap(s) ? s.real->iommu_unmap(s.real->self, device, iova, len)
+                                                                  : static_cast<int>(DMAUDIT_OK);
+    };
+    i.platform.iommu_flush = [](void* p, uint32_t device) {
+        Instance& s = self(p);
+        if (!s.defect->iommu_flush || s.defect->iommu_flush(s))
+            s.real->iommu_flush(s.real->self, device);
+    };
     i.platform.meta_alloc = [](void* p, size_t bytes) { return self(p).real->meta_alloc(self(p).real->self, bytes); };
     i.platform.meta_free = [](void* p, void* q) { self(p).real->meta_free(self(p).real->self, q); };
     i.platform.lock = [](void* p, uint64_t* word) { self(p).real->lock(self(p).real->self, word); };

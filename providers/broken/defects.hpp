@@ -19,10 +19,26 @@ enum class Call : unsigned char {
     alloc_from,
     release_from,
     mmap,
-    release
+    release,
+    map_attachment,
+    unmap_attachment,
+    begin_cpu_access,
+    end_cpu_access
 };
 
 struct Defect;
+
+// What is known of one exported buffer and of one attachment.
+struct ExportedNote {
+    uint64_t buf;
+    uint8_t* cpu; // of pages
+    dmaudit_block block;
+};
+struct AttachedNote {
+    uint64_t attachment, buf;
+    uint32_t maps;
+    dmaudit_sg_segment segment;
+};
 
 struct Instance {
     const Defect* defect;
@@ -38,6 +54,20 @@ struct Instance {
     uint32_t count;
     void (*action)(void* data); // of managed DMA
     void* data;
+    ExportedNote exported[16]; // of dma-bufs; the oldest are forgotten
+    AttachedNote attached[16];
+    ExportedNote no_export;
+    AttachedNote no_attachment;
+    uint32_t exports, attaches, vmaps;
+};
+
+// While it lives, the instance knows which call is being made.
+struct In {
+    In(Instance& instance, Call call) : i(instance) { i.call = call; }
+    ~In() { i.call = Call::none; }
+    In(const In&) = delete;
+    In& operator=(const In&) = delete;
+    Instance& i;
 };
 
 struct Defect {
@@ -63,10 +93,16 @@ struct Defect {
     bool (*invalidate)(Instance&, dmaudit_range&) = nullptr;
     int (*set_uncached)(Instance&, uint64_t phys, uint64_t len, int on) = nullptr;
     bool (*unlock)(Instance&) = nullptr;
+    bool (*iommu_unmap)(Instance&) = nullptr;
+    bool (*iommu_flush)(Instance&) = nullptr;
+    const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider
 };
 
 constexpr size_t defect_count = 41;
 extern const Defect defects[defect_count];
+constexpr size_t dma_buf_defect_count = 24;
+extern const Defect dma_buf_defects[dma_buf_defect_count];
+extern const dmaudit_dma_buf dma_buf_as_it_is;
 
 void intercept_platform(Instance&);
 
