@@ -130,18 +130,18 @@ bool Auditor::exported_access(Range r, bool write, Tag object)
     for (uint32_t i = 0; i < bufs_.live_count(); i++) {
         const BufRecord& rec = bufs_[bufs_.live(i)];
         const Range mine = rec.at.intersect(r);
-        if (mine.empty())
-            continue;
-        if (!check_bracket(rec, mine, write, object))
+        if (!mine.empty() && !check_bracket(rec, mine, write, object))
             return false;
-        // Lines that still hold what a device wrote would be written back over it.
-        if (write)
-            for (uint64_t at = mine.lines(around_.line).at; at < mine.end(); at++)
-                if (rec.at.contains(at) && cache_of(map_.at(at)) == CacheState::device_wrote &&
-                    evidence_->byte_stale(at))
-                    return fail(RuleId::dirty_line_over_device_data, {at, 1}, object,
-                                "the CPU dirties a line that holds what a device wrote and nobody has synced"),
-                           false;
+        // Lines that still hold what a device wrote would be written back over it, also if only bytes beside the buffer
+        // are written: the tail of a block through a window.
+        if (!write)
+            continue;
+        const Range lines = rec.at.intersect(r.lines(around_.line));
+        for (uint64_t at = lines.at; at < lines.end(); at++)
+            if (cache_of(map_.at(at)) == CacheState::device_wrote && evidence_->byte_stale(at))
+                return fail(RuleId::dirty_line_over_device_data, {at, 1}, object,
+                            "the CPU dirties a line that holds what a device wrote and nobody has synced"),
+                       false;
     }
     return true;
 }
