@@ -108,6 +108,7 @@ struct Bufs {
     int unmap(uint64_t attachment, dmaudit_sg sg, dmaudit_sg_segment segment, uint32_t direction)
     {
         sg.segments = &segment;
+        sg.direction = direction;
         return call([&](auto& t, void* ctx) { return t.unmap_attachment(ctx, attachment, &sg, direction); });
     }
     int begin(uint64_t id, uint64_t start, uint64_t length, uint32_t direction)
