@@ -29,9 +29,12 @@ void Run::give_back_dma_bufs()
 {
     while (!failed() && auditor_.attachments().live_count()) {
         const Tag t = auditor_.attachments().live(0);
+        const Range whole = auditor_.bytes_of(t);
+        const bool bounced = auditor_.attachments()[t].bounced;
         for (uint32_t direction = 0; direction < 3; direction++)
             while (!failed() && auditor_.attachments()[t].maps[direction])
-                call([&] { return auditor_.unmap_attachment(t, direction); });
+                if (call([&] { return auditor_.unmap_attachment(t, direction); }) == DMAUDIT_OK && !failed())
+                    expect_contents(whole, bounced, true);
         if (!failed())
             call([&] { return auditor_.detach(t); });
     }
@@ -52,8 +55,8 @@ void Run::give_back_dma_bufs()
             if (auditor_.fds()[i] == buf)
                 fd = static_cast<int>(i);
         if (!ref && call([&] { return auditor_.dma_buf_get(fd, &ref); }) != DMAUDIT_OK)
-            return session_.fail({RuleId::spurious_failure, 0, {}, buf, "an open descriptor cannot be had again", 0, 0,
-                                  false});
+            return session_.fail(
+                {RuleId::spurious_failure, 0, {}, buf, "an open descriptor cannot be had again", 0, 0, false});
         while (!failed() && auditor_.bufs()[buf].n_brackets) {
             const BracketRecord b = auditor_.bufs()[buf].brackets[0];
             call([&] {
@@ -82,9 +85,7 @@ void Run::give_everything_back()
         const Tag t = auditor_.sgs().live(0);
         const SgRecord& rec = auditor_.sgs()[t];
         const auto unmap = [&](uint32_t attrs) {
-            return call([&] {
-                return auditor_.unmap_sg(t, rec.device, rec.n, linux_direction(rec.direction), attrs);
-            });
+            return call([&] { return auditor_.unmap_sg(t, rec.device, rec.n, linux_direction(rec.direction), attrs); });
         };
         if (unmap(0) == Auditor::withheld) { // the CPU wrote bytes that an unmap would throw away
             session_.forgive();

@@ -179,9 +179,8 @@ bool Phases::noncoherent(const Known& k) const
 bool Phases::is_exported(const Known& k) const
 {
     const auto all = scope_.objects();
-    return std::any_of(all.begin(), all.end(), [&](const Known& o) {
-        return o.alive && name_kind(o.name) == obj_dma_buf && parent(o) == &k;
-    });
+    return std::any_of(all.begin(), all.end(),
+                       [&](const Known& o) { return o.alive && name_kind(o.name) == obj_dma_buf && parent(o) == &k; });
 }
 
 bool Phases::in_bracket(const Known& buf, bool write) const
@@ -206,7 +205,7 @@ bool Phases::legal_on_dma_buf(const Step& s, const Known& k, Interval r) const
     case is<ops::Detach>:
         return !p.dirty;
     case is<ops::MapAttachment>:
-        return !p.dirty && unpack<ops::MapAttachment>(s).dir.v <= from_device;
+        return unpack<ops::MapAttachment>(s).dir.v <= from_device;
     case is<ops::UnmapAttachment>:
         return p.dirty;
     case is<ops::DeviceRead>:
@@ -278,7 +277,9 @@ bool Phases::legal(const Step& s) const
     if (used && (name_kind(used->name) & (obj_dma_buf | obj_attachment)))
         return legal_on_dma_buf(s, *used, r);
     if (used && name_kind(used->name) == obj_window && parent(*used) && name_kind(parent(*used)->name) == obj_dma_buf)
-        return s.op != is<ops::CpuRead> && s.op != is<ops::CpuWrite> ? true : in_bracket(*parent(*used), s.op == is<ops::CpuWrite>);
+        return s.op != is<ops::CpuRead> && s.op != is<ops::CpuWrite>
+                   ? true
+                   : in_bracket(*parent(*used), s.op == is<ops::CpuWrite>);
     if (used && noncoherent(*used))
         return legal_on_noncoherent(s, *used, r);
     const bool opaque = used && used->maker == is<ops::AllocOpaque>;
@@ -304,7 +305,8 @@ bool Phases::legal(const Step& s) const
     case is<ops::ExportPages>:
         return unpack<ops::ExportPages>(s).pages.v > 0 && unpack<ops::ExportPages>(s).pages.v <= 8;
     case is<ops::CpuRead>:
-        return !opaque && !is_exported(*used) && of(*used).ready.contains(r) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
+        return !opaque && !is_exported(*used) && of(*used).ready.contains(r) &&
+               (name_kind(used->name) != obj_buffer || can_touch(*used, r, false));
     case is<ops::CpuWrite>:
         return !opaque && !is_exported(*used) && (name_kind(used->name) != obj_buffer || can_touch(*used, r, true));
     case is<ops::DeviceRead>:
@@ -327,7 +329,7 @@ bool Phases::legal(const Step& s) const
     case is<ops::FreeNoncoherent>:
         return false;
     case is<ops::FreeCoherent>:
-        return (opaque || used->maker == is<ops::AllocCoherent>) && !has_living_child(*used);
+        return (opaque || used->maker == is<ops::AllocCoherent>)&&!has_living_child(*used);
     case is<ops::AllocFromPool>:
         return has_room(*used, s.arg[l.size]);
     case is<ops::ReleaseFromPool>:
@@ -338,8 +340,8 @@ bool Phases::legal(const Step& s) const
     case is<ops::MmapFromPool>: { // both have the same fields
         const auto m = unpack<ops::MmapFromPool>(s);
         const uint64_t pages = (used->length + scope_.world().page - 1) / scope_.world().page;
-        return (s.op == is<ops::MmapCoherent> || used->maker == is<ops::AllocFromPool>) && m.pages.v && m.pgoff.v < pages &&
-               m.pages.v <= pages - m.pgoff.v;
+        return (s.op == is<ops::MmapCoherent> || used->maker == is<ops::AllocFromPool>)&&m.pages.v &&
+               m.pgoff.v < pages && m.pages.v <= pages - m.pgoff.v;
     }
     case is<ops::ManagedDeclare>:
     case is<ops::DeclarePool>: { // a device has one pool
@@ -451,6 +453,8 @@ void Phases::append(const Step& s)
         p.cpu = {};
         break;
     case is<ops::MapAttachment>:
+        if (p.dirty) // once more, or refused
+            break;
         p.dirty = true;
         p.dir = unpack<ops::MapAttachment>(s).dir.v;
         break;

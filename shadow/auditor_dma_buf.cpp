@@ -39,9 +39,9 @@ int Auditor::export_block(const dmaudit_block& b, Tag* out)
         return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device"), withheld;
     if (rec.noncoherent())
         return fail(RuleId::wrong_kind, rec.at, tag, "only coherent memory is exported"), withheld;
-    return exported(rec.at, tag,
-                    [&](uint64_t* buf) { return inner_->dma_buf->export_block(ctx_, &rec.inner, "dmaudit", buf); },
-                    out);
+    return exported(
+        rec.at, tag, [&](uint64_t* buf) { return inner_->dma_buf->export_block(ctx_, &rec.inner, "dmaudit", buf); },
+        out);
 }
 
 int Auditor::export_pages(Tag buffer, uint64_t offset, uint64_t length, Tag* out)
@@ -110,6 +110,9 @@ int Auditor::dma_buf_get(int fd, Tag* out)
         fail(RuleId::wrong_return, {}, 0, "a descriptor that is not open", DMAUDIT_EBADF, static_cast<uint64_t>(rc));
         return rc;
     }
+    if (open && rc != DMAUDIT_OK)
+        fail(RuleId::wrong_return, {}, fds_[static_cast<size_t>(fd)], "a descriptor that is open", DMAUDIT_OK,
+             static_cast<uint64_t>(rc));
     if (rc != DMAUDIT_OK)
         return refused(!open, evidence_->uncached_pages(), 0), rc;
     const Tag known = fds_[static_cast<size_t>(fd)];
@@ -283,6 +286,11 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
     current_ = {};
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && rec.mapped && (!busy || rc != DMAUDIT_EBUSY)) {
+        fail(RuleId::wrong_return, buf.at, attachment, "an attachment that is mapped was mapped again",
+             busy ? DMAUDIT_EBUSY : DMAUDIT_OK, static_cast<uint64_t>(rc));
+        return rc;
+    }
     if (rc != DMAUDIT_OK)
         return refused(busy, uncached_before, attachment), rc;
     if (busy)
@@ -290,10 +298,9 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
                     "the attachment is mapped in a direction that does not include this one"),
                rc;
     if (rec.mapped) { // the same mapping once more
-        if (sg.n_segments != rec.n || !std::equal(segments.begin(), segments.begin() + rec.n, rec.segments.begin(),
-                                                  [](const auto& a, const auto& b) {
-                                                      return a.bus == b.bus && a.length == b.length;
-                                                  }))
+        if (sg.n_segments != rec.n ||
+            !std::equal(segments.begin(), segments.begin() + rec.n, rec.segments.begin(),
+                        [](const auto& a, const auto& b) { return a.bus == b.bus && a.length == b.length; }))
             return fail(RuleId::wrong_return, buf.at, attachment, "a mapping that is cached has changed"), rc;
         rec.mapped++;
         rec.maps[direction]++;
@@ -346,8 +353,13 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
         rec.targets[i] = {*target, s.length};
         if (*target != whole.at + done) {
             if (const auto hit = audits_ ? map_.check(transition(Event::alloc_plain), rec.targets[i]) : std::nullopt)
-                return wrong(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap,
-                             "the copy for the importer is not the provider's own memory", 0, s.bus);
+                return wrong(hit->state == code_of(N) ? RuleId::outside_arena
+                             : direction_of(hit->state) == Direction::bi &&
+                                     (owner_of(hit->state) == Owner::shared || owner_of(hit->state) == Owner::opaque)
+                                 ? RuleId::wrong_translation
+                                 : RuleId::overlap,
+                             "the importer's addresses lead neither to the buffer nor to the provider's own memory", 0,
+                             s.bus);
             rec.bounced = true;
         }
         done += s.length;
@@ -369,8 +381,8 @@ int Auditor::unmap_attachment(Tag attachment, uint32_t direction)
         return fail(RuleId::wrong_direction, whole, attachment, "direction against that of the map",
                     linux_direction(rec.direction), direction),
                withheld;
-    const dmaudit_sg sg{sizeof sg, rec.device, nullptr, rec.segments.data(), rec.n, rec.n, direction, 0,
-                        {rec.cookie[0], rec.cookie[1]}};
+    const dmaudit_sg sg{sizeof sg, rec.device, nullptr, rec.segments.data(),           rec.n,
+                        rec.n,     direction,  0,       {rec.cookie[0], rec.cookie[1]}};
     current_ = whole;
     const int rc = inner_->dma_buf->unmap_attachment(ctx_, rec.id, &sg, direction);
     current_ = {};

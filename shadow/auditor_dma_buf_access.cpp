@@ -46,7 +46,8 @@ bool Auditor::check_importer_sees(const AttachmentRecord& rec, Range r)
                 return;
             for (uint64_t at = run.at; at < run.end() && !violation_; at++)
                 if (copy && *door(at) != *door(at + shift))
-                    fail(RuleId::stale_bounce, {at, 1}, rec.buf, "the importer's copy does not hold what was handed over");
+                    fail(RuleId::stale_bounce, {at, 1}, rec.buf,
+                         "the importer's copy does not hold what was handed over");
                 else if (nc && evidence_->first_difference({at + shift, 1}))
                     fail(RuleId::missing_clean, {at, 1}, rec.buf,
                          "the importer does not see what was handed over: the line was not written back");
@@ -129,18 +130,18 @@ bool Auditor::exported_access(Range r, bool write, Tag object)
     for (uint32_t i = 0; i < bufs_.live_count(); i++) {
         const BufRecord& rec = bufs_[bufs_.live(i)];
         const Range mine = rec.at.intersect(r);
-        if (mine.empty())
-            continue;
-        if (!check_bracket(rec, mine, write, object))
+        if (!mine.empty() && !check_bracket(rec, mine, write, object))
             return false;
-        // Lines that still hold what a device wrote would be written back over it.
-        if (write)
-            for (uint64_t at = mine.lines(around_.line).at; at < mine.end(); at++)
-                if (rec.at.contains(at) && cache_of(map_.at(at)) == CacheState::device_wrote &&
-                    evidence_->byte_stale(at))
-                    return fail(RuleId::dirty_line_over_device_data, {at, 1}, object,
-                                "the CPU dirties a line that holds what a device wrote and nobody has synced"),
-                           false;
+        // Lines that still hold what a device wrote would be written back over it, also if only bytes beside the buffer
+        // are written: the tail of a block through a window.
+        if (!write)
+            continue;
+        const Range lines = rec.at.intersect(r.lines(around_.line));
+        for (uint64_t at = lines.at; at < lines.end(); at++)
+            if (cache_of(map_.at(at)) == CacheState::device_wrote && evidence_->byte_stale(at))
+                return fail(RuleId::dirty_line_over_device_data, {at, 1}, object,
+                            "the CPU dirties a line that holds what a device wrote and nobody has synced"),
+                       false;
     }
     return true;
 }
@@ -180,6 +181,12 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
     }
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && kind == WindowRecord::vmapped)
+        for (uint32_t i = 0; i < windows_.live_count(); i++)
+            if (const WindowRecord& w = windows_[windows_.live(i)]; w.buf == buf && w.kind == kind)
+                return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", DMAUDIT_OK,
+                            static_cast<uint64_t>(rc)),
+                       rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     if (refuse || at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {

@@ -18,13 +18,19 @@ const dmaudit_provider& inner()
     return builtin_provider();
 }
 
+constexpr size_t count = defect_count + dma_buf_defect_count;
+const Defect& defect(size_t n)
+{
+    return n < defect_count ? defects[n] : dma_buf_defects[n - defect_count];
+}
+
 template <size_t Index> int open_broken(const dmaudit_platform* platform, void** ctx)
 {
     void* memory = platform->meta_alloc(platform->self, sizeof(Instance));
     if (!memory)
         return DMAUDIT_ENOMEM;
     auto* i = new (memory) Instance{};
-    i->defect = &defects[Index];
+    i->defect = &defect(Index);
     i->real = platform;
     intercept_platform(*i);
     if (i->defect->prepare)
@@ -46,13 +52,7 @@ void close(void* ctx)
     platform->meta_free(platform->self, ctx);
 }
 
-// A call of the built-in provider, with the defect's say before and after. The instance knows which call is being made,
-// so that platform calls can be tampered with in one kind of call only.
-struct In {
-    In(Instance& instance, Call call) : i(instance) { i.call = call, i.cleans = 0; }
-    ~In() { i.call = Call::none; }
-    Instance& i;
-};
+// The calls of the built-in provider, with the defect's say before and after.
 
 const dmaudit_coherent coherent{
     sizeof coherent,
@@ -236,9 +236,10 @@ const dmaudit_managed managed{
 
 template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
 {
-    return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defects[I].name, defects[I].summary,
-                             (inner().promises & ~defects[I].promises_not) | defects[I].promises_too, open_broken<I>,
-                             close, &coherent, &streaming, &pool, &scatter, &managed}...};
+    return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
+                             (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>,
+                             close, &coherent, &streaming, &pool, &scatter, &managed,
+                             defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is}...};
 }
 
 } // namespace
@@ -248,7 +249,7 @@ namespace dmaudit {
 
 std::span<const dmaudit_provider* const> broken_providers()
 {
-    static const auto tables = broken::make(std::make_index_sequence<broken::defect_count>());
+    static const auto tables = broken::make(std::make_index_sequence<broken::count>());
     static const auto pointers = [] {
         std::vector<const dmaudit_provider*> v;
         for (const dmaudit_provider& p : tables)

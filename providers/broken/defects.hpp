@@ -26,10 +26,26 @@ enum class Call : unsigned char {
     mmap_block,
     map_sg,
     unmap_sg,
-    sync_sg
+    sync_sg,
+    map_attachment,
+    unmap_attachment,
+    begin_cpu_access,
+    end_cpu_access
 };
 
 struct Defect;
+
+// What is known of one exported buffer and of one attachment.
+struct ExportedNote {
+    uint64_t buf;
+    uint8_t* cpu; // of pages
+    dmaudit_block block;
+};
+struct AttachedNote {
+    uint64_t attachment, buf;
+    uint32_t maps;
+    dmaudit_sg_segment segment;
+};
 
 struct Instance {
     const Defect* defect;
@@ -47,6 +63,20 @@ struct Instance {
     void* data;
     uint32_t cleans;      // in this call
     dmaudit_range mapped; // what was last mapped in an IOMMU
+    ExportedNote exported[16]; // of dma-bufs; the oldest are forgotten
+    AttachedNote attached[16];
+    ExportedNote no_export;
+    AttachedNote no_attachment;
+    uint32_t exports, attaches, vmaps;
+};
+
+// While it lives, the instance knows which call is being made.
+struct In {
+    In(Instance& instance, Call call) : i(instance) { i.call = call, i.cleans = 0; }
+    ~In() { i.call = Call::none; }
+    In(const In&) = delete;
+    In& operator=(const In&) = delete;
+    Instance& i;
 };
 
 struct Defect {
@@ -80,10 +110,14 @@ struct Defect {
     void (*iommu_map)(Instance&, uint32_t& rights) = nullptr;
     bool (*iommu_unmap)(Instance&) = nullptr;
     bool (*iommu_flush)(Instance&) = nullptr;
+    const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider
 };
 
 constexpr size_t defect_count = 56;
 extern const Defect defects[defect_count];
+constexpr size_t dma_buf_defect_count = 24;
+extern const Defect dma_buf_defects[dma_buf_defect_count];
+extern const dmaudit_dma_buf dma_buf_as_it_is;
 
 void intercept_platform(Instance&);
 
