@@ -9,10 +9,13 @@ namespace dmaudit {
 namespace {
 
 constexpr Profile all_profiles[] = {
-    {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
-    {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
+    {"all", all_facets, Mode::conforming},
+    {"streaming", facet_streaming, Mode::conforming},
+    {"coherent", facet_coherent, Mode::conforming},
+    {"pool", facet_pool, Mode::conforming},
     {"scatter", facet_scatter, Mode::conforming},
-    {"opaque", facet_opaque, Mode::conforming},     {"noncoherent", facet_noncoherent, Mode::conforming},
+    {"opaque", facet_opaque, Mode::conforming},
+    {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
 };
 
@@ -115,6 +118,8 @@ class Generator {
     uint8_t with_object(uint8_t op)
     {
         for (unsigned depth = 0; depth < obj_kinds; depth++) {
+            if (op == Ops::index_of<ops::ReleaseFromPool>() && !has_pool_block())
+                op = Ops::index_of<ops::AllocFromPool>();
             const Layout& l = layouts()[op];
             if (l.use == Layout::absent || scope_.count(l.needs, true))
                 return op;
@@ -164,6 +169,14 @@ class Generator {
         s.arg[layouts()[op].off] = 0;
         s.arg[layouts()[op].len] = k->length;
         return phases_.legal(s);
+    }
+
+    bool has_pool_block() const
+    {
+        for (const Known& k : scope_.objects())
+            if (k.alive && k.maker == Ops::index_of<ops::AllocFromPool>())
+                return true;
+        return false;
     }
 
     static bool wants_pool_block(uint8_t op)
