@@ -253,7 +253,7 @@ TEST(ScatterProvider, failure_has_effect)
     Audited u;
     u.written_buffer(0, 64);
     u.provider.map_sg = [&](const dmaudit_request&, dmaudit_sg&) {
-        u.machine.translated = 1;
+        u.machine.kept_translations = 1;
         return DMAUDIT_ENOMEM;
     };
     u.list({{0, 64}}, to);

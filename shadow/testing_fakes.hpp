@@ -32,7 +32,7 @@ struct FakeMachine final : Evidence {
     std::set<uint64_t> differs, dirty, stale; // bytes
     std::set<uint64_t> uncached_at;           // pages
     uint64_t more_uncached = 0;
-    uint64_t translated = 0;
+    uint64_t kept_translations = 0;
     bool fault = false;
     std::vector<Range> written, reloaded;
 
@@ -122,7 +122,7 @@ struct FakeMachine final : Evidence {
         return true;
     }
     uint64_t uncached_pages() const override { return uncached_at.size() + more_uncached; }
-    uint64_t translations_added() const override { return translated; }
+    uint64_t translations_added() const override { return kept_translations; }
     bool fault_injected() const override { return fault; }
     void reload(Range r) override { reloaded.push_back(r); }
     void wrote(Range r) override { written.push_back(r); }
