@@ -53,6 +53,7 @@ struct FakeMachine final : Evidence {
         return true;
     }
     uint64_t uncached_pages() const override { return uncached_at.size(); }
+    uint64_t translations_added() const override { return 0; }
     bool fault_injected() const override { return false; }
     void reload(Range) override {}
     void wrote(Range) override {}

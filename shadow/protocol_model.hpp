@@ -29,10 +29,11 @@ constexpr bool declared(const Byte& b)
     switch (b.owner) {
     case Owner::none:
     case Owner::provider:
-    case Owner::shared:
-    case Owner::opaque:
     case Owner::guard:
         return b.dir == Direction::none && !d && !s;
+    case Owner::shared:
+    case Owner::opaque: // with direction `bi`: exported
+        return b.dir == Direction::bi || (b.dir == Direction::none && !d && !s);
     case Owner::cpu:
         return b.dir == Direction::none || !s; // a device's data waits for a hand-over with the device, or unmapped
     case Owner::device:
@@ -108,6 +109,8 @@ class Protocol {
         case block_free:
             if (coherent() || was_.owner == Owner::guard)
                 return to({Owner::provider});
+            if (exported())
+                return no(RuleId::free_while_mapped);
             return no(nobodys() || providers() ? RuleId::double_free : RuleId::wrong_kind);
         case alloc_opaque:
             return granted({Owner::opaque});
@@ -128,7 +131,28 @@ class Protocol {
         case pool_release:
             if (providers())
                 return to({Owner::none});
-            return no(coherent() || was_.owner == Owner::guard ? RuleId::leak : RuleId::double_free);
+            return no(coherent() || exported() || was_.owner == Owner::guard ? RuleId::leak : RuleId::double_free);
+        case dma_buf_export:
+            return export_();
+        case dma_buf_put_pages:
+            if (!exported() || opaque())
+                return no(RuleId::wrong_kind);
+            return to({Owner::cpu, Direction::none, was_.cache, was_.init && !by_device()});
+        case dma_buf_put_block:
+            return exported() ? become(was_.owner, Direction::none) : no(RuleId::wrong_kind);
+        case dma_buf_map: // the CPU's bytes go to the device
+            return !exported() ? no(RuleId::wrong_kind) : by_device() ? same() : with_cache(CacheState::in_step);
+        case dma_buf_map_loses:
+            return !exported() ? no(RuleId::wrong_kind) : by_cpu() ? become(was_.owner, was_.dir, false) : same();
+        case dma_buf_unmap: // the device's bytes come to the CPU, over what it wrote meanwhile
+        case dma_buf_begin:
+            return !exported() ? no(RuleId::wrong_kind)
+                   : by_cpu()  ? become(was_.owner, was_.dir, false)
+                               : with_cache(CacheState::in_step);
+        case dma_buf_end:
+            return !exported() ? no(RuleId::wrong_kind) : by_device() ? same() : with_cache(CacheState::in_step);
+        case dma_buf_confused:
+            return exported() ? to({was_.owner, was_.dir, was_.cache, false}) : no(RuleId::wrong_kind);
         case count_:
             break;
         }
@@ -141,7 +165,11 @@ class Protocol {
     constexpr bool nobodys() const { return was_.owner == Owner::none; }
     constexpr bool providers() const { return was_.owner == Owner::provider; }
     constexpr bool opaque() const { return was_.owner == Owner::opaque; }
-    constexpr bool coherent() const { return was_.owner == Owner::shared || opaque(); }
+    constexpr bool coherent() const
+    {
+        return (was_.owner == Owner::shared || opaque()) && was_.dir == Direction::none;
+    }
+    constexpr bool exported() const { return (was_.owner == Owner::shared || opaque()) && was_.dir == Direction::bi; }
     constexpr bool unmapped() const { return was_.owner == Owner::cpu && was_.dir == Direction::none; }
     constexpr bool with_cpu() const { return was_.owner == Owner::cpu && was_.dir != Direction::none; } // and mapped
     constexpr bool with_device() const { return was_.owner == Owner::device && was_.dir != Direction::none; }
@@ -174,16 +202,29 @@ class Protocol {
     {
         if (unmapped())
             return to({Owner::none});
-        if (mapped())
+        if (mapped() || exported())
             return no(RuleId::free_while_mapped);
         return no(nobodys() || providers() ? RuleId::double_free : RuleId::wrong_kind);
+    }
+
+    constexpr Outcome export_() const
+    {
+        if (providers())
+            return no(RuleId::use_after_free);
+        if (mapped())
+            return no(RuleId::overlapping_mapping);
+        if (exported())
+            return no(RuleId::wrong_kind);
+        if (!unmapped() && !coherent())
+            return no(RuleId::out_of_bounds);
+        return to({opaque() ? Owner::opaque : Owner::shared, Direction::bi, was_.cache, was_.init});
     }
 
     constexpr Outcome map(Direction d, bool skip, bool keeps) const
     {
         if (providers())
             return no(RuleId::use_after_free);
-        if (coherent())
+        if (coherent() || exported())
             return no(RuleId::wrong_kind);
         if (mapped()) { // devices may read together
             if (d != Direction::to || !read_only())
@@ -267,13 +308,15 @@ class Protocol {
 
     constexpr RuleId not_maintainable() const
     {
-        return opaque() ? RuleId::opaque_dereference : RuleId::out_of_bounds;
+        return opaque() ? RuleId::opaque_dereference : exported() ? RuleId::cpu_access_bracket : RuleId::out_of_bounds;
     }
 
     constexpr Outcome cpu_read_() const
     {
         if (opaque())
             return no(RuleId::opaque_dereference);
+        if (exported()) // in a bracket; the registry knows
+            return same();
         if (unmapped() && by_device())
             return no(RuleId::stale_cpu_read);
         if ((unmapped() && !by_cpu()) || coherent())
@@ -289,6 +332,10 @@ class Protocol {
         b.init = true;
         if (opaque())
             return no(RuleId::opaque_dereference);
+        if (exported()) {
+            b.cache = CacheState::cpu_wrote;
+            return to(b);
+        }
         if (coherent())
             return to(b);
         if (!maintainable())
@@ -303,6 +350,10 @@ class Protocol {
 
     constexpr Outcome window(bool write) const
     {
+        if (exported() && !write)
+            return same();
+        if (exported())
+            return to({was_.owner, was_.dir, CacheState::cpu_wrote, true});
         if (!coherent() && was_.owner != Owner::guard)
             return no(not_the_clients());
         if (!write)
@@ -314,6 +365,8 @@ class Protocol {
 
     constexpr Outcome device_read_() const
     {
+        if (exported()) // what other devices wrote is theirs to order
+            return by_cpu() ? no(RuleId::dirty_device_read) : same();
         if (with_cpu())
             return no(by_cpu() ? RuleId::dirty_device_read : RuleId::device_access_denied);
         if (with_device() && was_.dir == Direction::from)
@@ -329,6 +382,10 @@ class Protocol {
             return no(RuleId::device_wrong_direction);
         Byte b = was_;
         b.init = true;
+        if (exported() && by_cpu())
+            return no(RuleId::dirty_line_over_device_data);
+        if (exported())
+            return to({was_.owner, was_.dir, CacheState::device_wrote, true});
         if (coherent())
             return to(b);
         if (!with_device())
