@@ -17,7 +17,15 @@ struct Target {
 inline constexpr Target pool{"fuzz_pool", {"pool", facet_pool | facet_coherent, Mode::conforming}};
 inline constexpr Target streaming{"fuzz_streaming", {"streaming", facet_streaming, Mode::conforming}};
 inline constexpr Target hostile{"fuzz_hostile", {"hostile", all_facets, Mode::hostile}};
-inline constexpr const Target* case_targets[] = {&pool, &streaming, &hostile};
+inline constexpr Target scatter{"fuzz_scatter", {"scatter", facet_scatter | facet_streaming, Mode::conforming}};
+inline constexpr Target handles{"fuzz_handles",
+                                {"handles", facet_opaque | facet_noncoherent | facet_coherent, Mode::conforming}};
+inline constexpr Target managed{"fuzz_managed", {"managed", facet_managed, Mode::conforming}};
+inline constexpr Target dma_buf{
+    "fuzz_dma_buf", {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming}};
+inline constexpr Target all{"fuzz_all", {"all", all_facets, Mode::conforming}};
+inline constexpr const Target* case_targets[] = {&pool,    &streaming, &hostile, &scatter,
+                                                 &handles, &managed,   &dma_buf, &all};
 
 inline Intake intake_of(const Target& t)
 {

@@ -241,6 +241,10 @@ TEST(Binary, the_meaning_of_codes_does_not_change)
     Rng rng(4711);
     for (uint8_t& byte : bytes)
         byte = static_cast<uint8_t>(rng.next() >> 8);
+    // Of the ops that were there from the start: an op that is appended changes what larger bytes mean, which nothing
+    // that was encoded has, and what is made for a step that lacks its object.
+    for (size_t cell = 16; cell < bytes.size(); cell += 16)
+        bytes[cell] %= 22;
     EXPECT_EQ(print(decoded(bytes)), R"(# dmaudit case 1
 world page=4096 line=64 banks=28K@0xffffffffffff2000 coherent=yes limit=0xffffffffffffffff offset=0x0 mode=conforming
 device coherent=yes limit=0xffffffffffffffff offset=0x0

@@ -28,7 +28,7 @@ struct Broken {
         };
         coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int {
             const int rc = builtin_provider().coherent->alloc(ctx, r, out);
-            if (rc == DMAUDIT_OK)
+            if (rc == DMAUDIT_OK && out->cpu)
                 static_cast<uint8_t*>(out->cpu)[0] = 1;
             return rc;
         };

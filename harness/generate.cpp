@@ -5,15 +5,21 @@
 #include "harness/generate_phases.hpp"
 #include "harness/rng.hpp"
 
+#include <algorithm>
+
 namespace dmaudit {
 namespace {
 
 constexpr Profile all_profiles[] = {
-    {"all", all_facets, Mode::conforming},          {"streaming", facet_streaming, Mode::conforming},
-    {"coherent", facet_coherent, Mode::conforming}, {"pool", facet_pool, Mode::conforming},
-    {"scatter", facet_scatter, Mode::conforming},   {"managed", facet_managed, Mode::conforming},
+    {"all", all_facets, Mode::conforming},
+    {"streaming", facet_streaming, Mode::conforming},
+    {"coherent", facet_coherent, Mode::conforming},
+    {"pool", facet_pool, Mode::conforming},
+    {"scatter", facet_scatter, Mode::conforming},
+    {"managed", facet_managed, Mode::conforming},
     {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
-    {"opaque", facet_opaque, Mode::conforming},     {"noncoherent", facet_noncoherent, Mode::conforming},
+    {"opaque", facet_opaque, Mode::conforming},
+    {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
 };
 
@@ -70,6 +76,9 @@ class Generator {
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
         out_.world.mode = profile_.mode;
+        if (profile_.facets == facet_pool) // a device behind an IOMMU has none
+            for (DeviceSpec& d : out_.world.devices)
+                d.iommu = 0;
         out_.expect = {};
         out_.count = 0;
         return out_.world;
@@ -81,8 +90,8 @@ class Generator {
         for (uint8_t op = 0; op < op_count; op++) {
             const bool off = rng_.chance(1, 5);
             uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
-            if (specs()[op].ends != Ends::nothing)
-                w = w * 2 / 3; // else little lives long enough
+            if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>())
+                w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
             if (specs()[op].actor == Actor::machine)
                 w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
             weights_[op] = !contains(profile_, op) || off ? 0 : w;
@@ -114,12 +123,16 @@ class Generator {
     {
         for (unsigned depth = 0; depth < obj_kinds; depth++) {
             const Layout& l = layouts()[op];
-            if (l.use == Layout::absent || scope_.count(l.needs, true))
+            const auto fits = [&](const Known& k) {
+                return k.alive && (name_kind(k.name) & l.needs) && Phases::fits(op, k);
+            };
+            const auto all = scope_.objects();
+            if (l.use == Layout::absent || std::any_of(all.begin(), all.end(), fits))
                 return phases_.lacks_driver(op) ? Ops::index_of<ops::Bind>() : op;
             std::array<uint8_t, op_count> makers{};
             unsigned n = 0;
             for (unsigned i = 0; i < l.n_makers; i++)
-                if (contains(profile_, l.makers[i]))
+                if (Known k{}; k.maker = l.makers[i], contains(profile_, l.makers[i]) && Phases::fits(op, k))
                     makers[n++] = l.makers[i];
             op = n ? makers[rng_.below(n)] : first_op();
         }
@@ -181,8 +194,9 @@ class Generator {
             } else if (fields[a].shape == Shape::use) {
                 const bool dead = err && rng_.chance(1, 4);
                 const Known* k = dead ? object(fields[a].objs, true) : nullptr;
-                if (!k)
-                    k = object(fields[a].objs, false);
+                for (unsigned tries = 0; !k && tries < 6; tries++)
+                    if (k = object(fields[a].objs, false); k && tries < 5 && !err && !Phases::fits(op, *k))
+                        k = nullptr;
                 s.arg[a] = k ? k->name : 0;
                 if (a == l.use)
                     used = k;

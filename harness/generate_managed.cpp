@@ -10,6 +10,29 @@ template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
 
 } // namespace
 
+bool Phases::fits(uint8_t op, const Known& k)
+{
+    switch (op) {
+    case is<ops::FreeCoherent>:
+        return k.maker == is<ops::AllocCoherent> || k.maker == is<ops::AllocOpaque>;
+    case is<ops::FreeNoncoherent>:
+        return k.maker == is<ops::AllocNoncoherent>;
+    case is<ops::ReleaseFromPool>:
+    case is<ops::MmapFromPool>:
+        return k.maker == is<ops::AllocFromPool>;
+    case is<ops::ReleasePool>:
+        return k.maker == is<ops::DeclarePool>;
+    case is<ops::ManagedFree>:
+        return k.maker == is<ops::ManagedAlloc>;
+    case is<ops::ManagedFreeNoncoherent>:
+        return k.maker == is<ops::ManagedAllocNoncoherent>;
+    case is<ops::ManagedRelease>:
+        return k.maker == is<ops::ManagedDeclare>;
+    default:
+        return true;
+    }
+}
+
 bool Phases::lacks_driver(uint8_t op) const
 {
     return specs()[op].facets == facet_managed && op != is<ops::Bind> &&
@@ -45,11 +68,14 @@ std::optional<bool> Phases::legal_managed(const Step& s, const Known* used) cons
         return {};
     if (used) {
         if (name_kind(used->name) == obj_pool) {
-            const auto all = scope_.objects();
+            const auto younger = scope_.objects().subspan(index(*used));
             return used->maker == is<ops::ManagedDeclare> && !has_living_child(*used) &&
-                   std::none_of(all.begin(), all.end(), [&](const Known& o) {
-                       return o.alive && name_kind(o.name) == obj_block && of(o).device == of(*used).device;
-                   });
+                   std::none_of(
+                       younger.begin(), younger.end(), [&](const Known& o) { // they lie in it, if there was room
+                           return o.alive &&
+                                  (o.maker == is<ops::AllocCoherent> || o.maker == is<ops::ManagedAlloc>)&&of(o)
+                                          .device == of(*used).device;
+                       });
         }
         return used->maker == is<ops::ManagedAlloc> && s.op == is<ops::ManagedFree> && !has_living_child(*used);
     }
@@ -81,7 +107,7 @@ std::optional<bool> Phases::legal_managed(const Step& s, const Known* used) cons
 void Phases::append_managed(const Step& s)
 {
     const uint64_t dev = s.arg[0];
-    if ((s.op == is<ops::Bind> || s.op == is<ops::Unbind>) && dev < bound_.size())
+    if ((s.op == is<ops::Bind> || s.op == is<ops::Unbind>)&&dev < bound_.size())
         bound_[dev] = s.op == is<ops::Bind>;
 }
 

@@ -351,7 +351,7 @@ bool Phases::legal(const Step& s) const
                 return false;
         const World& w = scope_.world();
         const auto at = pool_offset(w, s.arg[l.place], s.arg[l.size]);
-        if (!at || dev >= w.n_devices)
+        if (!at || dev >= w.n_devices || w.devices[dev].iommu)
             return false;
         uint64_t phys = *at; // offset in RAM, where the banks lie one behind the other
         unsigned bank = 0;

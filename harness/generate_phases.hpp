@@ -22,6 +22,8 @@ class Phases {
 
     // Would a conforming client do this now?
     bool legal(const Step&) const;
+    // Is this an op for what was made so?
+    static bool fits(uint8_t op, const Known&);
     // Is this an op of managed DMA that no device has a driver for?
     bool lacks_driver(uint8_t op) const;
     // Takes note of a step. Call it before the scope's append(), with the same step.

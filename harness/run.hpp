@@ -95,7 +95,7 @@ class Run {
     void check_exported_read(Range original, uint64_t target, uint32_t device, bool bounced);
     Skip access_attachment(Tag, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
     void device_writes(uint32_t device, Range original, Range target, uint64_t seed);
-    bool has_dma_buf() const { return DMAUDIT_HAS(&provider_, dma_buf) && provider_.dma_buf != nullptr; }
+    bool has_dma_buf() const; // all of it, but for exporters and windows
     void free_exported();
     Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip access_sg(Tag sg, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);

@@ -148,7 +148,7 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
         return Skip::executed;
     const bool bounced = mapping && auditor_.mappings()[t].bounced;
     const Range original{auditor_.bytes_of(t).at + off, len};
-    const auto at = machine_.reach(device, bus + off, len, write ? Iommu::write : Iommu::read);
+    const auto at = machine_.reach(device, bus + off, len, write ? unsigned{Iommu::write} : unsigned{Iommu::read});
     if (!at) {
         session_.fail(
             {RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus + off, true});

@@ -3,6 +3,16 @@
 
 namespace dmaudit {
 
+bool Run::has_dma_buf() const
+{
+    if (!DMAUDIT_HAS(&provider_, dma_buf))
+        return false;
+    const dmaudit_dma_buf* d = provider_.dma_buf;
+    return DMAUDIT_HAS(d, fd) && DMAUDIT_HAS(d, close_fd) && DMAUDIT_HAS(d, dup_fd) && DMAUDIT_HAS(d, get) &&
+           DMAUDIT_HAS(d, put) && DMAUDIT_HAS(d, attach) && DMAUDIT_HAS(d, detach) && DMAUDIT_HAS(d, map_attachment) &&
+           DMAUDIT_HAS(d, unmap_attachment) && DMAUDIT_HAS(d, begin_cpu_access) && DMAUDIT_HAS(d, end_cpu_access);
+}
+
 Skip Run::new_ref(uint64_t name, Tag ref, int rc)
 {
     if (ref && !failed()) {
@@ -74,7 +84,7 @@ Skip Run::perform(const ops::DmaBufFd& o)
 
 Skip Run::perform(const ops::DmaBufGet& o)
 {
-    if (!has_dma_buf() || !DMAUDIT_HAS(provider_.dma_buf, get))
+    if (!has_dma_buf())
         return Skip::impossible;
     Tag ref = 0;
     const int rc = call([&] { return auditor_.dma_buf_get(static_cast<int>(narrow(o.fd.v)), &ref); });
@@ -93,7 +103,7 @@ Skip Run::perform(const ops::DmaBufPut& o)
 
 Skip Run::perform(const ops::CloseFd& o)
 {
-    if (!has_dma_buf() || !DMAUDIT_HAS(provider_.dma_buf, close_fd))
+    if (!has_dma_buf())
         return Skip::impossible;
     const int rc = call([&] { return auditor_.close_fd(static_cast<int>(narrow(o.fd.v))); });
     if (rc == DMAUDIT_OK)
@@ -103,7 +113,7 @@ Skip Run::perform(const ops::CloseFd& o)
 
 Skip Run::perform(const ops::DupFd& o)
 {
-    if (!has_dma_buf() || !DMAUDIT_HAS(provider_.dma_buf, dup_fd))
+    if (!has_dma_buf())
         return Skip::impossible;
     int copy = -1;
     return done(call([&] { return auditor_.dup_fd(static_cast<int>(narrow(o.fd.v)), &copy); }));
@@ -170,6 +180,11 @@ Skip Run::window(uint64_t name, uint64_t buf, WindowRecord::Kind kind, uint64_t 
 {
     if (!made(buf))
         return Skip::not_made;
+    const dmaudit_dma_buf* d = provider_.dma_buf;
+    if (kind == WindowRecord::mmapped   ? !DMAUDIT_HAS(d, mmap)
+        : kind == WindowRecord::vmapped ? !DMAUDIT_HAS(d, vmap) || !DMAUDIT_HAS(d, vunmap)
+                                        : !DMAUDIT_HAS(d, kmap) || !DMAUDIT_HAS(d, kunmap))
+        return Skip::impossible;
     Tag t = 0;
     const int rc = call([&] { return auditor_.open_window(tag(buf), kind, page, pages, &t); });
     if (t) {
@@ -207,7 +222,7 @@ Skip Run::access_attachment(Tag t, uint32_t device, uint64_t off, uint64_t len, 
         if (mine.empty())
             continue;
         const Range original{whole.at + mine.at, mine.len};
-        const auto at = machine_.reach(device, rec.segments[i].bus + into, mine.len, write ? Iommu::write : Iommu::read);
+        const auto at = machine_.reach(device, rec.segments[i].bus + into, mine.len, write ? unsigned{Iommu::write} : unsigned{Iommu::read});
         if (!at) {
             session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0,
                            rec.segments[i].bus + into, true});

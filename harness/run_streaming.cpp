@@ -41,8 +41,6 @@ Skip Run::perform(const ops::MapSingle& o)
         return Skip::impossible;
     if (!made(o.buffer.v))
         return Skip::not_made;
-    if (noncoherent(o.buffer.v))
-        return Skip::impossible; // a mapping by itself
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
     const Tag t = tag(o.buffer.v);

@@ -46,7 +46,7 @@ class Session final : MachineObserver, Evidence {
     }
     bool reaches(unsigned device, uint64_t bus, uint64_t len, bool reads, bool writes) const override
     {
-        const unsigned rights = (reads ? Iommu::read : 0u) | (writes ? Iommu::write : 0u);
+        const unsigned rights = (reads ? unsigned{Iommu::read} : 0u) | (writes ? unsigned{Iommu::write} : 0u);
         return machine_.reach(device, bus, len, rights).has_value();
     }
     std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override
@@ -63,6 +63,7 @@ class Session final : MachineObserver, Evidence {
     bool byte_stale(uint64_t at) const override { return machine_.cache().byte_stale(at); }
     bool uncached(Range r) const override { return machine_.cache().all_uncached(r.at, r.len); }
     uint64_t uncached_pages() const override { return machine_.cache().uncached_pages(); }
+    uint64_t translations_added() const override { return machine_.translations_added(); }
     bool fault_injected() const override { return machine_.fault_fired(); }
     void reload(Range r) override { machine_.cache().prefetch(r.at, r.len); }
     void wrote(Range r) override { machine_.cpu_wrote(r.at, r.len); }

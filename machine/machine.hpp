@@ -98,6 +98,12 @@ class Machine {
     {
         calls_ = fallible_ = 0;
         fault_fired_ = false;
+        translations_before_ = translations();
+    }
+    uint64_t translations_added() const // since the last call began
+    {
+        const uint64_t now = translations();
+        return now > translations_before_ ? now - translations_before_ : 0;
     }
     // Returns how many armed acts fired; what did not fire is disarmed.
     unsigned end_call();
@@ -121,7 +127,7 @@ class Machine {
     Cache cache_;
     MachineSpec spec_;
     MachineObserver* observer_ = nullptr;
-    uint64_t ram_size_ = 0, filled_ = 0;
+    uint64_t ram_size_ = 0, filled_ = 0, translations_before_ = 0;
     std::array<uint64_t, MachineSpec::most> bank_at_{};
     std::array<dmaudit_bank, MachineSpec::most> banks_{};
     std::array<dmaudit_range, MachineSpec::most> arenas_{};

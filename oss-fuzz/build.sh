@@ -4,10 +4,14 @@
 source=$SRC/dmaudit
 build=$WORK/dmaudit
 
+# Only the allocators are looked at; MemorySanitizer must see every write.
+sanitize_harness=OFF
+[[ ${SANITIZER:-} != memory ]] || sanitize_harness=ON
+
 # The flags come from $CFLAGS and $CXXFLAGS alone (no build type), the engine from $LIB_FUZZING_ENGINE.
 cmake -G Ninja -S "$source" -B "$build" \
     -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_BUILD_TYPE= \
-    -DDMAUDIT_FUZZING_ENGINE="$LIB_FUZZING_ENGINE" -DDMAUDIT_FUZZ=ON \
+    -DDMAUDIT_FUZZING_ENGINE="$LIB_FUZZING_ENGINE" -DDMAUDIT_FUZZ=ON -DDMAUDIT_SANITIZE_HARNESS=$sanitize_harness \
     -DDMAUDIT_TESTS=OFF -DDMAUDIT_BENCH=OFF -DDMAUDIT_LINUX=OFF -DDMAUDIT_TOOLS=OFF -DDMAUDIT_WERROR=OFF
 cmake --build "$build" --target fuzz_targets
 

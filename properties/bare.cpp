@@ -19,7 +19,8 @@ Bare::Bare(Machine& machine, const World& w, const dmaudit_provider& provider)
     for (unsigned i = 0; i < w.n_banks; i++)
         spec.banks[i] = {w.banks[i].phys, w.banks[i].size, divide(w, i).arena};
     for (unsigned i = 0; i < w.n_devices; i++)
-        spec.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0, w.devices[i].iommu != 0};
+        spec.devices[i] = {w.devices[i].limit, w.devices[i].offset, w.devices[i].coherent != 0,
+                           w.devices[i].iommu != 0};
     machine_.configure(spec, nullptr);
     opened = provider_.open(&machine_.platform(), &ctx_);
     open_ = opened == DMAUDIT_OK;
@@ -32,6 +33,30 @@ Bare::~Bare()
     machine_.reset();
 }
 
+int Bare::mmap(const dmaudit_block& b, uint64_t pgoff, uint64_t pages, dmaudit_window& w)
+{
+    w = {};
+    w.struct_size = sizeof w;
+    return call([&] { return provider_.coherent->mmap(ctx_, &b, pgoff, pages, &w); });
+}
+int Bare::alloc_noncoherent(const dmaudit_request& r, uint32_t direction, dmaudit_block& b)
+{
+    b = {};
+    b.struct_size = sizeof b;
+    return call([&] { return provider_.coherent->alloc_noncoherent(ctx_, &r, direction, &b); });
+}
+int Bare::free_noncoherent(const dmaudit_block& b, uint32_t direction)
+{
+    return call([&] { return provider_.coherent->free_noncoherent(ctx_, &b, direction); });
+}
+int Bare::map_sg(const dmaudit_request& r, dmaudit_sg& sg)
+{
+    return call([&] { return provider_.scatter->map_sg(ctx_, &r, &sg); });
+}
+int Bare::unmap_sg(const dmaudit_sg& sg, uint32_t attrs)
+{
+    return call([&] { return provider_.scatter->unmap_sg(ctx_, &sg, sg.n_entries, attrs); });
+}
 void Bare::close()
 {
     provider_.close(ctx_);
@@ -212,7 +237,7 @@ void Crowd::declare_pools()
         const uint64_t size = 1 + rng_.below(pages);
         const uint32_t exclusive = rng_.chance(1, 2);
         const auto at = pool_offset(w, next * w.page, size * w.page);
-        if (!at || rng_.chance(1, 4))
+        if (!at || rng_.chance(1, 4) || w.devices[device].iommu)
             continue;
         const uint64_t phys = bare_.machine().phys_of(*at);
         RC_ASSERT(bare_.declare(device, phys, phys + w.devices[device].offset, size * w.page, exclusive) == DMAUDIT_OK);

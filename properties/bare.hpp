@@ -36,6 +36,11 @@ class Bare {
     int mmap_from(uint32_t device, void* cpu, uint64_t size, uint64_t pgoff, uint64_t pages, dmaudit_window&,
                   int& ours);
     int release(uint32_t device);
+    int mmap(const dmaudit_block&, uint64_t pgoff, uint64_t pages, dmaudit_window&);
+    int alloc_noncoherent(const dmaudit_request&, uint32_t direction, dmaudit_block&);
+    int free_noncoherent(const dmaudit_block&, uint32_t direction);
+    int map_sg(const dmaudit_request&, dmaudit_sg&);
+    int unmap_sg(const dmaudit_sg&, uint32_t attrs = 0);
     // Closes the provider: metadata, uncached pages and locks are all given back.
     void close();
 

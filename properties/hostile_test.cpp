@@ -31,6 +31,9 @@ struct Mistake {
 #define BLOCK "k200 = alloc_coherent dev=0 size=100 zero=yes\n"
 #define POOL "p200 = declare_pool dev=0 size={page4} at={pool} exclusive=yes\n"
 #define POOLED POOL "k200 = alloc_from_pool p200 size={page2}\n"
+#define OPAQUE "k200 = alloc_opaque dev=0 size=100\n"
+#define CACHED(dir) "k200 = alloc_noncoherent dev=0 size=100 dir=" dir "\n"
+#define LIST(dir) BUFFER "g200 = map_sg b200 off=0 len=1024 dir=" dir " dev=0 n=4\n"
 #define NEIGHBOURS                                                                                                     \
     "b200 = buffer size=8 at={at}\nb201 = buffer size=8 at={next}\ncpu_write b200 off=0 len=8 seed=1\ncpu_write b201 " \
     "off=0 len=8 seed=2\n"
@@ -66,7 +69,16 @@ const Mistake mistakes[] = {
     {"device_writes_a_buffer_that_is_somebody_elses_by_now", wrong_identity,
      MAP("from_device") "unmap_single m200\nfree_buffer b200\nb201 = buffer size=1024 at={at}",
      "device_write m200 off=0 len=8 seed=1"},
+    {"unmap_a_list_twice", double_free, LIST("to_device") "unmap_sg g200", "unmap_sg g200"},
+    {"sync_a_list_after_unmap", use_after_unmap, LIST("from_device") "unmap_sg g200", "sync_sg_for_cpu g200"},
+    {"free_a_cached_block_twice", double_free, CACHED("bidirectional") "free_noncoherent k200",
+     "free_noncoherent k200"},
+    {"sync_a_freed_cached_block", use_after_free, CACHED("to_device") "free_noncoherent k200",
+     "sync_single_for_device k200 off=0 len=8"},
     // ---- kind ----
+    {"free_an_opaque_block_as_a_cached_one", wrong_kind, OPAQUE, "free_noncoherent k200"},
+    {"free_a_cached_block_as_a_coherent_one", wrong_kind, CACHED("to_device"), "free_coherent k200"},
+    {"window_onto_a_cached_block", wrong_kind, CACHED("to_device"), "w200 = mmap_coherent k200"},
     {"sync_a_coherent_block", wrong_kind, BLOCK, "sync_single_for_cpu k200 off=0 len=8"},
     {"unmap_a_coherent_block", wrong_kind, BLOCK, "free_coherent k200 lie=other-kind"},
     {"free_a_mapping_as_a_block", wrong_kind, MAP("to_device"), "unmap_single m200 lie=other-kind"},
@@ -95,6 +107,14 @@ const Mistake mistakes[] = {
     {"release_a_smaller_order", free_mismatch, POOLED, "release_from_pool k200 lie=size-1"},
     {"release_a_larger_order", free_mismatch, POOLED, "release_from_pool k200 lie=size+1"},
     {"release_an_interior_address", free_mismatch, POOLED, "release_from_pool k200 lie=interior"},
+    {"unmap_a_list_of_fewer_entries", wrong_count, LIST("to_device"), "unmap_sg g200 lie=size-1"},
+    {"unmap_a_list_of_more_entries", wrong_count, LIST("from_device"), "unmap_sg g200 lie=size+1"},
+    {"sync_a_list_of_fewer_entries", wrong_count, LIST("bidirectional"), "sync_sg_for_cpu g200 lie=size-1"},
+    {"unmap_a_list_for_another_device", wrong_device, LIST("to_device"), "unmap_sg g200 lie=other-device"},
+    {"unmap_a_list_in_another_direction", wrong_direction, LIST("from_device"), "unmap_sg g200 lie=other-dir"},
+    {"free_less_of_a_cached_block", free_mismatch, CACHED("to_device"), "free_noncoherent k200 lie=size-1"},
+    {"free_a_cached_block_in_another_direction", wrong_direction, CACHED("to_device"),
+     "free_noncoherent k200 lie=other-dir"},
     // ---- range and length ----
     {"sync_past_the_end", sync_outside, MAP("to_device"), "sync_single_for_device m200 off=1020 len=8"},
     {"sync_another_address", sync_outside, MAP("to_device"), "sync_single_for_device m200 off=0 len=8 lie=foreign"},
@@ -127,6 +147,14 @@ const Mistake mistakes[] = {
      MAP("bidirectional") "sync_single_for_cpu m200 off=0 len=1024",
      "sync_single_for_device m200 off=0 len=8 dir=from_device"},
     // ---- the byte table ----
+    {"read_through_an_opaque_handle", opaque_dereference, OPAQUE, "cpu_read k200 off=0 len=8"},
+    {"write_through_an_opaque_handle", opaque_dereference, OPAQUE, "cpu_write k200 off=8 len=8 seed=1"},
+    {"device_reads_a_cached_block_not_handed_over", dirty_device_read, CACHED("to_device"),
+     "device_read k200 off=0 len=8"},
+    {"read_a_cached_block_of_the_device", cpu_read_of_device_bytes,
+     CACHED("from_device") "sync_single_for_device k200 off=0 len=100", "cpu_read k200 off=0 len=8"},
+    {"map_a_list_over_a_writing_device", overlapping_mapping, MAP("bidirectional"),
+     "g200 = map_sg b200 off=0 len=1024 dir=to_device dev=0 n=4"},
     {"map_over_a_writing_device", overlapping_mapping, MAP("bidirectional"),
      "m201 = map_single b200 off=512 len=8 dir=to_device dev=0", Device::any, 512},
     {"map_from_over_to", overlapping_mapping, MAP("to_device"),

@@ -366,7 +366,9 @@ TEST(Access, a_device_faults_beyond_its_limit_and_outside_ram)
     Machine machine;
     for_all_seeds(1000, [&](uint64_t seed) {
         Rng rng(seed);
-        const World w = some_world(rng);
+        World w = some_world(rng);
+        for (DeviceSpec& d : w.devices)
+            d.iommu = 0;
         Bare bare(machine, w);
         const auto device = static_cast<uint32_t>(rng.below(w.n_devices));
         const BankSpec& bank = w.banks[rng.below(w.n_banks)];

@@ -40,8 +40,13 @@ class Marks : public ::testing::TestWithParam<Profile> {
             return has(facet_streaming);
         case Mark::pool_full:
         case Mark::fell_through:
-        case Mark::window:
             return has(facet_pool);
+        case Mark::window:
+            return has(facet_pool | facet_coherent | facet_opaque);
+        case Mark::merged_segments:
+            return has(facet_scatter);
+        case Mark::translated:
+            return has(facet_streaming | facet_scatter);
         case Mark::refused: // no bytes, an impossible alignment: a client that conforms asks only for windows too wide
             return !conforming() || has(facet_pool);
         default:

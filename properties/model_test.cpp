@@ -59,6 +59,7 @@ TEST(PoolModel, every_block_lies_where_first_fit_puts_it)
         for (unsigned d = 1; d < max_devices; d++)
             w.devices[d] = {};
         w.devices[0].limit = all_ones;
+        w.devices[0].iommu = 0;
         // The largest part of the pools' space that one bank holds, or some of it.
         const Division d = divide(w, 0);
         const uint64_t most = d.pool / w.page, pages = rng.chance(1, 3) ? most : 1 + rng.below(most);

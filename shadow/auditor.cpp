@@ -303,6 +303,8 @@ std::optional<uint64_t> Auditor::first_translated(uint32_t device, uint64_t bus,
 void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
 {
     marks.hit(by_contract ? Mark::refused : Mark::failed_call);
+    if (const uint64_t kept = evidence_->translations_added())
+        fail(RuleId::failure_has_effect, {}, t, "a failed call left pages mapped in an IOMMU", 0, kept);
     if (evidence_->uncached_pages() == uncached_before)
         return;
     fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before,

@@ -89,10 +89,11 @@ int Auditor::unbind(uint32_t device)
     }
     for (uint32_t i = 0; i < mappings_.live_count(); i++)
         if (const Tag m = mappings_.live(i); mappings_[m].device == device)
-            return fail(RuleId::leak, mappings_[m].original, m, "the driver goes while a mapping of its device is alive"),
+            return fail(RuleId::leak, mappings_[m].original, m,
+                        "the driver goes while a mapping of its device is alive"),
                    withheld;
-    return release_since(device, 0, [&] { return inner_->managed->unbind(ctx_, device); },
-                         [&] { ledger_.bind(device, false); });
+    return release_since(
+        device, 0, [&] { return inner_->managed->unbind(ctx_, device); }, [&] { ledger_.bind(device, false); });
 }
 
 int Auditor::release_group(uint32_t device, uint64_t nth)
@@ -110,7 +111,8 @@ int Auditor::release_group(uint32_t device, uint64_t nth)
         return refused(true, uncached_before, 0), rc;
     }
     const uint64_t id = ledger_[first].id;
-    return release_since(device, first, [&] { return inner_->managed->release_group(ctx_, device, id); }, [] {});
+    return release_since(
+        device, first, [&] { return inner_->managed->release_group(ctx_, device, id); }, [] {});
 }
 
 // May the client let everything managed on the device from position `first` on go?
@@ -129,7 +131,8 @@ bool Auditor::may_release(uint32_t device, uint32_t first)
         } else if (r.tag) {
             const BlockRecord& b = blocks_[r.tag];
             if (b.windows) {
-                fail(RuleId::free_while_mapped, b.at, r.tag, "windows onto a managed block are still open", 0, b.windows);
+                fail(RuleId::free_while_mapped, b.at, r.tag, "windows onto a managed block are still open", 0,
+                     b.windows);
                 return false;
             }
             if (!judge(b.noncoherent() ? Event::noncoherent_free : Event::block_free, b.at, r.tag))

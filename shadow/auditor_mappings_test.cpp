@@ -19,7 +19,6 @@ void bounced_to(Audited& t, dmaudit_mapping& m, uint64_t slot)
     m.bus = t.machine.bus(m.device, slot);
     std::memcpy(t.machine.ram.data() + slot, m.cpu, m.size);
 }
-const dmaudit_request one_line{sizeof(dmaudit_request), nc, 64, 0, 0, 0, 0, 0};
 
 TEST(Mapping, a_direct_one_is_accepted)
 {

@@ -131,7 +131,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
         if (promises(DMAUDIT_PROMISES_LIMIT))
             return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit,
                         last),
-               0;
+                   0;
         rec.reachable = false;
     }
     if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && m.bus % req.align)
@@ -153,9 +153,11 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
     if (rec.bounced && audits_) {
         const Event taken = Event::alloc_plain; // a bounce slot must lie in the provider's free memory
         if (const auto hit = map_.check(transition(taken), rec.target))
-            return fail(hit->state == code_of(N) ? RuleId::outside_arena : RuleId::overlap, {hit->at, 1},
-                        identity_.at(hit->at), "the bounce buffer is not the provider's own memory"),
-               0;
+            return fail(sg                         ? RuleId::wrong_translation // entries merged that do not adjoin
+                        : hit->state == code_of(N) ? RuleId::outside_arena
+                                                   : RuleId::overlap,
+                        {hit->at, 1}, identity_.at(hit->at), "the bounce buffer is not the provider's own memory"),
+                   0;
         // Partial syncs go by the lines of the original; only an alignment that the original lacks excuses from keeping
         // them.
         const bool can_keep =
@@ -163,9 +165,9 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
             (evidence_->phys_of(r.at) + bus_offset(req.device)) % std::min(req.align, around_.line) == 0;
         if (can_keep && !coherent(req.device) && (*target ^ r.at) & (around_.line - 1))
             return fail(RuleId::misaligned, r, object,
-                        "the bounce buffer does not keep the buffer's place in its cache line", r.at & (around_.line - 1),
-                        *target & (around_.line - 1)),
-               0;
+                        "the bounce buffer does not keep the buffer's place in its cache line",
+                        r.at & (around_.line - 1), *target & (around_.line - 1)),
+                   0;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& o = mappings_[mappings_.live(i)];
             if (!o.bounced)
@@ -173,7 +175,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
             if (o.target.overlaps(rec.target))
                 return fail(RuleId::overlap, {rec.target.intersect(o.target).at, 1}, mappings_.live(i),
                             "two live mappings share a bounce buffer"),
-               0;
+                       0;
             if (sg && o.sg == sg)
                 continue; // they come and go together
             const bool writes =
@@ -181,7 +183,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
             if (writes && o.target.lines(around_.line).overlaps(rec.target.lines(around_.line)))
                 return fail(RuleId::misaligned, {rec.target.at, 1}, mappings_.live(i),
                             "two live bounce buffers share a cache line"),
-               0;
+                       0;
         }
     } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) &&
                r.lines(around_.line) != r)

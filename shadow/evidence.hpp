@@ -26,6 +26,7 @@ class Evidence {
     virtual bool byte_stale(uint64_t at) const = 0; // a device's value that the CPU has not seen
     virtual bool uncached(Range) const = 0;
     virtual uint64_t uncached_pages() const = 0;
+    virtual uint64_t translations_added() const = 0; // pages mapped in IOMMUs by this call
     virtual bool fault_injected() const = 0; // a platform call inside this one was made to fail
     // The cache reloads those lines of the range that are not dirty, as it may at any time.
     virtual void reload(Range) = 0;

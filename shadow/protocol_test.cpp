@@ -244,6 +244,8 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::sync_without_effect, registry},
                                        {R::use_after_release, registry},
                                        {R::wrong_identity, registry},
+                                       {R::wrong_count, registry},
+                                       {R::cpu_access_bracket, registry},
                                        // bytes of one line together: asked after the table
                                        {R::shared_cache_line, lines},
                                        {R::dirty_line_over_device_data, lines},
@@ -266,6 +268,11 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::stale_bounce, after_the_call},
                                        {R::mmap_window, after_the_call},
                                        {R::not_coherent, after_the_call},
+                                       {R::still_reachable, after_the_call},
+                                       {R::teardown_order, after_the_call},
+                                       {R::never_released, after_the_call},
+                                       {R::released_twice, after_the_call},
+                                       {R::released_early, after_the_call},
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},

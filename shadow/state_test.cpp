@@ -58,12 +58,14 @@ TEST(StateName, says_owner_direction_and_who_wrote)
     EXPECT_EQ(state_name(code_of(Dbi_c)), "D.bi");
     EXPECT_EQ(state_name(code_of(M_d)), "M.d");
     EXPECT_EQ(state_name(code_of(PAD)), "PAD");
+    EXPECT_EQ(state_name(code_of(O)), "O");
 }
 
 TEST(StateName, an_undeclared_code_is_not_given_another_ones_name)
 {
     EXPECT_EQ(state_name(0xff), "undeclared");
-    EXPECT_EQ(state_name(state_code(Owner::opaque)), "undeclared");
+    EXPECT_EQ(state_name(0x07), "undeclared") << "no such owner";
+    EXPECT_EQ(state_name(state_code(Owner::opaque, Direction::to)), "undeclared");
     EXPECT_EQ(state_name(state_code(Owner::device, Direction::to, CacheState::cpu_wrote)), "undeclared");
     EXPECT_EQ(state_text(0xff), "in no declared state");
 }

@@ -176,6 +176,7 @@ inline std::string block_breaks(uint64_t promises, dmaudit_request r, const std:
     return t.found();
 }
 inline const dmaudit_request one_page{sizeof(dmaudit_request), nc, page, 0, 0, 0, 0, 0};
+inline const dmaudit_request one_line{sizeof(dmaudit_request), nc, 64, 0, 0, 0, 0, 0};
 inline dmaudit_request with(uint64_t dmaudit_request::*field, uint64_t value, uint64_t size = page)
 {
     dmaudit_request r = one_page;

@@ -32,6 +32,7 @@ struct FakeMachine final : Evidence {
     std::set<uint64_t> differs, dirty, stale; // bytes
     std::set<uint64_t> uncached_at;           // pages
     uint64_t more_uncached = 0;
+    uint64_t translated = 0;
     bool fault = false;
     std::vector<Range> written, reloaded;
 
@@ -75,14 +76,14 @@ struct FakeMachine final : Evidence {
     {
         if (!devices[device].iommu)
             return offset_of(bus_at - devices[device].offset, len);
-        return translated(bus_at, len, false, false);
+        return in_iommu(bus_at, len, false, false);
     }
     bool reaches(unsigned device, uint64_t bus_at, uint64_t len, bool reads, bool writes) const override
     {
-        return devices[device].iommu ? translated(bus_at, len, reads, writes).has_value()
+        return devices[device].iommu ? in_iommu(bus_at, len, reads, writes).has_value()
                                      : translate(device, bus_at, len).has_value();
     }
-    std::optional<uint64_t> translated(uint64_t bus_at, uint64_t len, bool reads, bool writes) const
+    std::optional<uint64_t> in_iommu(uint64_t bus_at, uint64_t len, bool reads, bool writes) const
     {
         std::optional<uint64_t> first;
         if (len > ram_bytes || bus_at + len - 1 < bus_at)
@@ -121,6 +122,7 @@ struct FakeMachine final : Evidence {
         return true;
     }
     uint64_t uncached_pages() const override { return uncached_at.size() + more_uncached; }
+    uint64_t translations_added() const override { return translated; }
     bool fault_injected() const override { return fault; }
     void reload(Range r) override { reloaded.push_back(r); }
     void wrote(Range r) override { written.push_back(r); }

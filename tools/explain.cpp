@@ -48,6 +48,9 @@ constexpr Bit bits[] = {{DMAUDIT_PROMISES_ALIGNMENT, "alignment"},
                         {DMAUDIT_PROMISES_KEEP_UNWRITTEN, "keeps unwritten bytes"},
                         {DMAUDIT_PROMISES_DETECTION, "detects illegal frees"},
                         {DMAUDIT_PROMISES_THREAD_SAFETY, "thread safety"},
+                        {DMAUDIT_PROMISES_NO_KERNEL_MAPPING, "opaque handles"},
+                        {DMAUDIT_PROMISES_IOMMU, "IOMMU"},
+                        {DMAUDIT_TRAIT_LAZY_FLUSH, "(lazy flush)"},
                         {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"},
                         {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
                         {DMAUDIT_TRAIT_MAY_ABORT, "(may abort)"},
@@ -56,8 +59,9 @@ constexpr Bit bits[] = {{DMAUDIT_PROMISES_ALIGNMENT, "alignment"},
 int providers()
 {
     for (const dmaudit_provider* p : all_providers()) {
-        fmt::print("{}: {}\n  facets:  {}{}{}\n  promises:", p->name, p->summary, p->coherent ? " coherent" : "",
-                   p->streaming ? " streaming" : "", p->pool ? " pool" : "");
+        fmt::print("{}: {}\n  facets:  {}{}{}{}{}{}\n  promises:", p->name, p->summary, p->coherent ? " coherent" : "",
+                   p->streaming ? " streaming" : "", p->pool ? " pool" : "", p->scatter ? " scatter" : "",
+                   p->managed ? " managed" : "", p->dma_buf ? " dma-buf" : "");
         std::string_view between = " ";
         for (const Bit& b : bits)
             if (p->promises & b.bit) {

@@ -24,3 +24,5 @@ endif()
 
 add_test(NAME layering_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/layering_test.sh ${CMAKE_SOURCE_DIR})
 set_tests_properties(layering_test PROPERTIES LABELS quick TIMEOUT 60)
+add_test(NAME api_coverage_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/api_coverage_test.sh ${CMAKE_SOURCE_DIR})
+set_tests_properties(api_coverage_test PROPERTIES LABELS quick TIMEOUT 60)

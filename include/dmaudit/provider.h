@@ -389,7 +389,8 @@ struct dmaudit_managed {
     int (*release_group)(void *ctx, uint32_t device, uint64_t id);
 };
 
-/* Linux' dma-buf: one buffer for several devices. A buffer and an attachment are named by numbers of the provider. */
+/* Linux' dma-buf: one buffer for several devices. All of it is implemented or nothing, but for one of the exporters and
+ * for kmap, mmap and vmap. A buffer and an attachment are named by numbers of the provider. */
 struct dmaudit_dma_buf {
     uint32_t struct_size;
     uint32_t reserved;

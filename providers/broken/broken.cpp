@@ -55,7 +55,8 @@ void close(void* ctx)
 // The calls of the built-in provider, with the defect's say before and after.
 
 const dmaudit_coherent coherent{
-    sizeof coherent, 0,
+    sizeof coherent,
+    0,
     [](void* ctx, const dmaudit_request* request, dmaudit_block* out) {
         const In in(self(ctx), Call::alloc);
         dmaudit_request changed = *request;
@@ -72,6 +73,28 @@ const dmaudit_coherent coherent{
         if (in.i.defect->after_free)
             in.i.defect->after_free(in.i, *block);
         return rc;
+    },
+    [](void* ctx, const dmaudit_block* block, uint64_t pgoff, uint64_t pages, dmaudit_window* out) {
+        const In in(self(ctx), Call::mmap_block);
+        const int rc = inner().coherent->mmap(in.i.ctx, block, pgoff, pages, out);
+        return in.i.defect->after_mmap_block ? in.i.defect->after_mmap_block(in.i, rc, *block, pgoff, pages, *out) : rc;
+    },
+    [](void* ctx, const dmaudit_request* request, uint32_t direction, dmaudit_block* out) {
+        const In in(self(ctx), Call::alloc_noncoherent);
+        const int rc = inner().coherent->alloc_noncoherent(in.i.ctx, request, direction, out);
+        if (rc == DMAUDIT_OK && in.i.defect->after_alloc_noncoherent)
+            in.i.defect->after_alloc_noncoherent(in.i, *out);
+        return rc;
+    },
+    [](void* ctx, const dmaudit_block* block, uint32_t direction) {
+        const In in(self(ctx), Call::free_noncoherent);
+        return inner().coherent->free_noncoherent(in.i.ctx, block, direction);
+    },
+    [](void* ctx, const dmaudit_block* block, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase) {
+        const In in(self(ctx), Call::sync_noncoherent);
+        return in.i.defect->skips_sync_noncoherent
+                   ? static_cast<int>(DMAUDIT_OK)
+                   : inner().coherent->sync_noncoherent(in.i.ctx, block, offset, length, direction, phase);
     }};
 
 const dmaudit_streaming streaming{
@@ -143,6 +166,28 @@ const dmaudit_pool pool{
         return inner().pool->release(in.i.ctx, device);
     }};
 
+const dmaudit_scatter scatter{
+    sizeof scatter, 0,
+    [](void* ctx, const dmaudit_request* request, dmaudit_sg* sg) {
+        const In in(self(ctx), Call::map_sg);
+        dmaudit_request changed = *request;
+        if (in.i.defect->before_map_sg)
+            in.i.defect->before_map_sg(in.i, changed);
+        const int rc = inner().scatter->map_sg(in.i.ctx, &changed, sg);
+        if (rc == DMAUDIT_OK && in.i.defect->after_map_sg)
+            in.i.defect->after_map_sg(in.i, *sg);
+        return rc;
+    },
+    [](void* ctx, const dmaudit_sg* sg, uint32_t n_entries, uint32_t attrs) {
+        const In in(self(ctx), Call::unmap_sg);
+        in.i.count = 0;
+        return inner().scatter->unmap_sg(in.i.ctx, sg, n_entries, attrs);
+    },
+    [](void* ctx, const dmaudit_sg* sg, uint32_t n_entries, uint32_t direction, uint32_t phase) {
+        const In in(self(ctx), Call::sync_sg);
+        return inner().scatter->sync_sg(in.i.ctx, sg, n_entries, direction, phase);
+    }};
+
 const dmaudit_managed managed{
     sizeof managed,
     0,
@@ -193,7 +238,7 @@ template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::inde
 {
     return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
                              (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>,
-                             close, &coherent, &streaming, &pool, nullptr, &managed,
+                             close, &coherent, &streaming, &pool, &scatter, &managed,
                              defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is}...};
 }
 

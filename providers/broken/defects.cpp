@@ -15,13 +15,17 @@ uint64_t phys_of(const Instance& i, uint32_t device, uint64_t bus)
 {
     return bus - i.real->devices[device].bus_offset;
 }
+bool behind_iommu(const Instance& i, uint32_t device)
+{
+    return i.real->has_iommu(i.real->self, device) != 0;
+}
 uint8_t* cpu_of(const Instance& i, uint64_t phys)
 {
     return static_cast<uint8_t*>(dmaudit_cpu_of(i.real, phys));
 }
 bool bounced(const Instance& i, const dmaudit_mapping& m)
 {
-    return phys_of(i, m.device, m.bus) != i.original.phys;
+    return !behind_iommu(i, m.device) && phys_of(i, m.device, m.bus) != i.original.phys;
 }
 
 // Overwrite the slot of a bounced from_device mapping after the built-in provider filled it.
@@ -57,9 +61,21 @@ void intercept_platform(Instance& i)
         return s.defect->set_uncached ? s.defect->set_uncached(s, phys, len, on)
                                       : s.real->set_uncached(s.real->self, phys, len, on);
     };
+    i.platform.meta_alloc = [](void* p, size_t bytes) { return self(p).real->meta_alloc(self(p).real->self, bytes); };
+    i.platform.meta_free = [](void* p, void* q) { self(p).real->meta_free(self(p).real->self, q); };
+    i.platform.lock = [](void* p, uint64_t* word) { self(p).real->lock(self(p).real->self, word); };
+    i.platform.unlock = [](void* p, uint64_t* word) {
+        Instance& s = self(p);
+        if (!s.defect->unlock || s.defect->unlock(s))
+            s.real->unlock(s.real->self, word);
+    };
     i.platform.has_iommu = [](void* p, uint32_t device) { return self(p).real->has_iommu(self(p).real->self, device); };
     i.platform.iommu_map = [](void* p, uint32_t device, uint64_t iova, uint64_t phys, uint64_t len, uint32_t rights) {
-        return self(p).real->iommu_map(self(p).real->self, device, iova, phys, len, rights);
+        Instance& s = self(p);
+        if (s.defect->iommu_map)
+            s.defect->iommu_map(s, rights);
+        s.mapped = {phys, len};
+        return s.real->iommu_map(s.real->self, device, iova, phys, len, rights);
     };
     i.platform.iommu_unmap = [](void* p, uint32_t device, uint64_t iova, uint64_t len) {
         Instance& s = self(p);
@@ -70,14 +86,6 @@ void intercept_platform(Instance& i)
         Instance& s = self(p);
         if (!s.defect->iommu_flush || s.defect->iommu_flush(s))
             s.real->iommu_flush(s.real->self, device);
-    };
-    i.platform.meta_alloc = [](void* p, size_t bytes) { return self(p).real->meta_alloc(self(p).real->self, bytes); };
-    i.platform.meta_free = [](void* p, void* q) { self(p).real->meta_free(self(p).real->self, q); };
-    i.platform.lock = [](void* p, uint64_t* word) { self(p).real->lock(self(p).real->self, word); };
-    i.platform.unlock = [](void* p, uint64_t* word) {
-        Instance& s = self(p);
-        if (!s.defect->unlock || s.defect->unlock(s))
-            s.real->unlock(s.real->self, word);
     };
     i.platform.log = [](void* p, const char* text) { self(p).real->log(self(p).real->self, text); };
 }
@@ -260,7 +268,11 @@ const Defect defects[defect_count] = {
      .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc; }},
     {.name = "broken-dirties-freed-blocks",
      .summary = "writes a link into freed blocks and does not clean it before they become uncached",
-     .after_free = [](Instance&, const dmaudit_block& b) { std::memset(b.cpu, 0x5a, 8); },
+     .after_free =
+         [](Instance&, const dmaudit_block& b) {
+             if (b.cpu)
+                 std::memset(b.cpu, 0x5a, 8);
+         },
      .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc; },
      .invalidate = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc; }},
 
@@ -326,6 +338,98 @@ const Defect defects[defect_count] = {
                  w.phys -= pgoff * i.real->page;
              return rc;
          }},
+
+    {.name = "broken-no-iommu-flush",
+     .summary = "does not flush the IOMMU after it removed a translation",
+     .iommu_flush = [](Instance&) { return false; }},
+    {.name = "broken-keeps-translation",
+     .summary = "does not remove translations at unmap",
+     .iommu_unmap = [](Instance& i) { return i.call != Call::unmap; }},
+    {.name = "broken-narrow-rights",
+     .summary = "lets a device only read what it may also write",
+     .iommu_map =
+         [](Instance&, uint32_t& rights) {
+             if (rights == (DMAUDIT_IOMMU_READ | DMAUDIT_IOMMU_WRITE))
+                 rights = DMAUDIT_IOMMU_READ;
+         }},
+    {.name = "broken-next-iova",
+     .summary = "returns the address of the page behind the one that it mapped",
+     .after_map =
+         [](Instance& i, dmaudit_mapping& m) {
+             if (behind_iommu(i, m.device))
+                 m.bus += i.real->page;
+         }},
+
+    {.name = "broken-opaque-not-cleared",
+     .summary = "does not clear memory without a CPU mapping",
+     .before_alloc =
+         [](Instance& i, dmaudit_request& r, dmaudit_block&) {
+             i.real->meta_free(i.real->self, i.snapshot);
+             i.snapshot = nullptr;
+             const dmaudit_range& arena = i.real->arenas[0];
+             if (r.attrs & DMAUDIT_ATTR_NO_KERNEL_MAPPING)
+                 i.snapshot = i.real->meta_alloc(i.real->self, arena.size);
+             if (i.snapshot)
+                 std::memcpy(i.snapshot, cpu_of(i, arena.phys), arena.size);
+             return false;
+         },
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) {
+             const dmaudit_range& arena = i.real->arenas[0];
+             const uint64_t phys = behind_iommu(i, r.device) ? i.mapped.phys : phys_of(i, r.device, b.bus);
+             if (rc == DMAUDIT_OK && i.snapshot && phys >= arena.phys && phys - arena.phys < arena.size)
+                 std::memcpy(cpu_of(i, phys), static_cast<uint8_t*>(i.snapshot) + (phys - arena.phys), r.size);
+             return rc;
+         }},
+    {.name = "broken-opaque-with-address",
+     .summary = "returns a CPU address for memory that shall have none",
+     .after_alloc =
+         [](Instance& i, int rc, const dmaudit_request& r, dmaudit_block& b) {
+             if (rc == DMAUDIT_OK && (r.attrs & DMAUDIT_ATTR_NO_KERNEL_MAPPING))
+                 b.cpu = cpu_of(i, i.real->arenas[0].phys);
+             return rc;
+         }},
+    {.name = "broken-window-unbounded",
+     .summary = "does not bound windows by the block",
+     .after_mmap_block =
+         [](Instance& i, int rc, const dmaudit_block& b, uint64_t pgoff, uint64_t pages, dmaudit_window& w) {
+             if (rc != DMAUDIT_ENXIO || pages == 0 || builtin_provider().coherent->mmap(i.ctx, &b, 0, 1, &w))
+                 return rc;
+             w = {sizeof w, 0, w.phys + pgoff * i.real->page, pages * i.real->page};
+             return static_cast<int>(DMAUDIT_OK);
+         }},
+
+    {.name = "broken-noncoherent-not-zeroed",
+     .summary = "leaves a byte of old data in non-coherent blocks",
+     .after_alloc_noncoherent = [](Instance&, dmaudit_block& b) { static_cast<uint8_t*>(b.cpu)[b.size - 1] = 0xa5; }},
+    {.name = "broken-noncoherent-free-leaves-dirt",
+     .summary = "leaves dirty lines in freed non-coherent blocks, and takes free memory for clean",
+     .clean = [](Instance& i, dmaudit_range&) { return i.call != Call::alloc || i.cleans++ != 0; },
+     .invalidate = [](Instance& i,
+                      dmaudit_range&) { return i.call != Call::alloc && i.call != Call::free_noncoherent; }},
+    {.name = "broken-noncoherent-sync-does-nothing",
+     .summary = "does nothing at a sync of a non-coherent block",
+     .skips_sync_noncoherent = true},
+
+    {.name = "broken-sg-merges-all",
+     .summary = "merges entries of a scatterlist that do not adjoin",
+     .after_map_sg =
+         [](Instance&, dmaudit_sg& sg) {
+             for (; sg.n_segments > 1; sg.n_segments--)
+                 sg.segments[0].length += sg.segments[sg.n_segments - 1].length;
+         }},
+    {.name = "broken-sg-too-many-segments",
+     .summary = "counts one segment too many",
+     .after_map_sg = [](Instance&, dmaudit_sg& sg) { sg.n_segments++; }},
+    {.name = "broken-sg-forgets-an-entry",
+     .summary = "does not unmap the second entry of a scatterlist",
+     .iommu_unmap = [](Instance& i) { return i.call != Call::unmap_sg || i.count++ != 1; }},
+    {.name = "broken-sg-failure-keeps-entries",
+     .summary = "does not unmap the first entries of a scatterlist of which a later one cannot be mapped",
+     .iommu_unmap = [](Instance& i) { return i.call != Call::map_sg; }},
+    {.name = "broken-sg-ignores-boundary",
+     .summary = "merges entries across the boundary, and beyond the longest segment",
+     .before_map_sg = [](Instance&, dmaudit_request& r) { r.boundary = r.size = 0; }},
 
     {.name = "broken-action-before-all",
      .summary = "runs a driver's last action before everything else that is managed is released",

@@ -20,6 +20,13 @@ enum class Call : unsigned char {
     release_from,
     mmap,
     release,
+    alloc_noncoherent,
+    free_noncoherent,
+    sync_noncoherent,
+    mmap_block,
+    map_sg,
+    unmap_sg,
+    sync_sg,
     map_attachment,
     unmap_attachment,
     begin_cpu_access,
@@ -54,6 +61,8 @@ struct Instance {
     uint32_t count;
     void (*action)(void* data); // of managed DMA
     void* data;
+    uint32_t cleans;      // in this call
+    dmaudit_range mapped; // what was last mapped in an IOMMU
     ExportedNote exported[16]; // of dma-bufs; the oldest are forgotten
     AttachedNote attached[16];
     ExportedNote no_export;
@@ -63,7 +72,7 @@ struct Instance {
 
 // While it lives, the instance knows which call is being made.
 struct In {
-    In(Instance& instance, Call call) : i(instance) { i.call = call; }
+    In(Instance& instance, Call call) : i(instance) { i.call = call, i.cleans = 0; }
     ~In() { i.call = Call::none; }
     In(const In&) = delete;
     In& operator=(const In&) = delete;
@@ -84,21 +93,27 @@ struct Defect {
     int (*after_alloc_from)(Instance&, int rc, dmaudit_block&, int& ours) = nullptr;
     int (*after_mmap)(Instance&, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window&,
                       int& ours) = nullptr;
+    int (*after_mmap_block)(Instance&, int rc, const dmaudit_block&, uint64_t pgoff, uint64_t pages,
+                            dmaudit_window&) = nullptr;
+    void (*after_alloc_noncoherent)(Instance&, dmaudit_block&) = nullptr;
+    void (*before_map_sg)(Instance&, dmaudit_request&) = nullptr;
+    void (*after_map_sg)(Instance&, dmaudit_sg&) = nullptr;
     int (*add_action)(Instance&, uint32_t device, void (*action)(void* data), void* data) = nullptr;
     void (*before_unbind)(Instance&, uint32_t device) = nullptr;
     bool forgets_managed = false, frees_at_open_group = false;
-    bool skips_free = false, copies_one_less = false, accepts_any_release = false;
+    bool skips_free = false, copies_one_less = false, accepts_any_release = false, skips_sync_noncoherent = false;
     // Platform calls: false: the call is swallowed. The range may be changed.
     bool (*clean)(Instance&, dmaudit_range&) = nullptr;
     bool (*invalidate)(Instance&, dmaudit_range&) = nullptr;
     int (*set_uncached)(Instance&, uint64_t phys, uint64_t len, int on) = nullptr;
     bool (*unlock)(Instance&) = nullptr;
+    void (*iommu_map)(Instance&, uint32_t& rights) = nullptr;
     bool (*iommu_unmap)(Instance&) = nullptr;
     bool (*iommu_flush)(Instance&) = nullptr;
     const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider
 };
 
-constexpr size_t defect_count = 41;
+constexpr size_t defect_count = 56;
 extern const Defect defects[defect_count];
 constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];

@@ -3,8 +3,10 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -14,6 +16,15 @@ namespace {
 
 // A table of version 1 reaches at least to its last member of that version.
 constexpr uint32_t least_size = offsetof(dmaudit_provider, pool) + sizeof(dmaudit_provider::pool);
+
+// The table with every member that we know: what an older one has not got is null.
+dmaudit_provider completed(const dmaudit_provider& from)
+{
+    dmaudit_provider whole{};
+    std::memcpy(&whole, &from, std::min<size_t>(from.struct_size, sizeof whole));
+    whole.struct_size = sizeof whole;
+    return whole;
+}
 
 std::string bad_name(const char* name)
 {
@@ -52,8 +63,10 @@ std::string complaint(const dmaudit_provider* provider)
         return "open is null, expected a function";
     if (provider->close == nullptr)
         return "close is null, expected a function";
-    if (provider->coherent == nullptr && provider->streaming == nullptr && provider->pool == nullptr)
-        return "no facet is set, expected at least one of coherent, streaming, pool";
+    const dmaudit_provider all = completed(*provider);
+    if (all.coherent == nullptr && all.streaming == nullptr && all.pool == nullptr && all.scatter == nullptr &&
+        all.managed == nullptr && all.dma_buf == nullptr)
+        return "no facet is set, expected at least one of coherent, streaming, pool, scatter, managed, dma_buf";
     return {};
 }
 
@@ -74,7 +87,7 @@ std::variant<Plugin, std::string> Plugin::open(const std::string& path)
     const dmaudit_provider* provider = std::bit_cast<dmaudit_provider_fn>(symbol)();
     if (const std::string bad = complaint(provider); !bad.empty())
         return path + ": " + bad;
-    return Plugin(path, std::move(handle), provider);
+    return Plugin(path, std::move(handle), std::make_unique<dmaudit_provider>(completed(*provider)));
 }
 
 } // namespace dmaudit

@@ -29,14 +29,14 @@ class Plugin {
     };
     using Handle = std::unique_ptr<void, Unload>;
 
-    Plugin(std::string path, Handle handle, const dmaudit_provider* provider)
-        : path_(std::move(path)), handle_(std::move(handle)), provider_(provider)
+    Plugin(std::string path, Handle handle, std::unique_ptr<const dmaudit_provider> provider)
+        : path_(std::move(path)), handle_(std::move(handle)), provider_(std::move(provider))
     {
     }
 
     std::string path_;
     Handle handle_;
-    const dmaudit_provider* provider_;
+    std::unique_ptr<const dmaudit_provider> provider_; // its table, with nulls for what it is too old to have
 };
 
 // What is wrong with a provider's table, in one line; empty if nothing is. For tables that come from elsewhere, too.

@@ -1,0 +1,4 @@
+// Everything in one world; clients make no mistakes.
+#include "fuzz/engine.hpp"
+
+const dmaudit::fuzz::Target& dmaudit::fuzz::target = dmaudit::fuzz::all;
