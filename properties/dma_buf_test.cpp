@@ -42,10 +42,7 @@ struct Bufs {
         uint32_t n;
     };
 
-    explicit Bufs(Machine& machine, const World& w) : bare(machine, w), machine(machine)
-    {
-        RC_ASSERT(bare.opened == DMAUDIT_OK);
-    }
+    explicit Bufs(Machine& on, const World& w) : bare(on, w), machine(on) { RC_ASSERT(bare.opened == DMAUDIT_OK); }
     const dmaudit_dma_buf& table() const { return *bare.provider().dma_buf; }
     template <class F> int call(F f)
     {
