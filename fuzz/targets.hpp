@@ -22,7 +22,7 @@ inline constexpr Target handles{"fuzz_handles",
                                 {"handles", facet_opaque | facet_noncoherent | facet_coherent, Mode::conforming}};
 inline constexpr Target managed{"fuzz_managed", {"managed", facet_managed, Mode::conforming}};
 inline constexpr Target dma_buf{
-    "fuzz_dma_buf", {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming}};
+    "fuzz_dma_buf", {"dma_buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming}};
 inline constexpr Target all{"fuzz_all", {"all", all_facets, Mode::conforming}};
 inline constexpr const Target* case_targets[] = {&pool,    &streaming, &hostile, &scatter,
                                                  &handles, &managed,   &dma_buf, &all};

@@ -17,7 +17,7 @@ constexpr Profile all_profiles[] = {
     {"pool", facet_pool, Mode::conforming},
     {"scatter", facet_scatter, Mode::conforming},
     {"managed", facet_managed, Mode::conforming},
-    {"dma-buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
+    {"dma_buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
     {"opaque", facet_opaque, Mode::conforming},
     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
@@ -217,6 +217,8 @@ class Generator {
                 s.arg[a] = codes::value_of({scope_, s, l, used}, a, code);
             }
         }
+        if (!err)
+            phases_.complete(s);
         return s;
     }
 };

@@ -189,6 +189,17 @@ bool Phases::in_bracket(const Known& buf, bool write) const
     return !p.cpu.empty() && p.dir != (write ? from_device : to_device);
 }
 
+void Phases::complete(Step& s) const
+{
+    const Layout& l = layouts()[s.op];
+    const Known* used = l.use == Layout::absent ? nullptr : scope_.find(s.arg[l.use]);
+    if (s.op != is<ops::EndCpuAccess> || !used || of(*used).cpu.empty())
+        return;
+    s.arg[l.off] = of(*used).cpu.from;
+    s.arg[l.len] = of(*used).cpu.to - of(*used).cpu.from;
+    s.arg[3] = of(*used).dir; // dir
+}
+
 bool Phases::legal_on_dma_buf(const Step& s, const Known& k, Interval r) const
 {
     const Phase& p = of(k);

@@ -20,6 +20,8 @@ class Phases {
   public:
     explicit Phases(const Scope& scope) : scope_(scope) {}
 
+    // Arguments that only one value fits get it: the end of a bracket is that of its begin.
+    void complete(Step&) const;
     // Would a conforming client do this now?
     bool legal(const Step&) const;
     // Is this an op for what was made so?

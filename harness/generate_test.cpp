@@ -69,7 +69,7 @@ TEST_P(EveryProfile, mostly_generates_what_a_conforming_client_would_do)
     unsigned of_profile = 0;
     for (uint8_t op = 0; op < op_count; op++)
         of_profile += contains(GetParam(), op);
-    const unsigned floor = std::max(100u, 6 * of_profile); // one percent, or a sixth of an even share
+    const unsigned floor = std::max(100u, 10 * of_profile); // one percent, or a tenth of an even share
     for (uint8_t op = 0; op < op_count; op++) {
         if (contains(GetParam(), op)) {
             EXPECT_GE(ops[op] * floor, steps) << specs()[op].name << ": " << ops[op] << " of " << steps;

@@ -149,6 +149,8 @@ const Mistake mistakes[] = {
     // ---- the byte table ----
     {"read_through_an_opaque_handle", opaque_dereference, OPAQUE, "cpu_read k200 off=0 len=8"},
     {"write_through_an_opaque_handle", opaque_dereference, OPAQUE, "cpu_write k200 off=8 len=8 seed=1"},
+    {"write_an_exported_block_without_a_bracket", cpu_access_bracket,
+     "k200 = alloc_coherent dev=0 size=100 zero=yes\nx200 = export_block k200\n", "cpu_write k200 off=0 len=8 seed=1"},
     {"device_reads_a_cached_block_not_handed_over", dirty_device_read, CACHED("to_device"),
      "device_read k200 off=0 len=8"},
     {"read_a_cached_block_of_the_device", cpu_read_of_device_bytes,

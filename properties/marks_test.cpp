@@ -46,6 +46,9 @@ class Marks : public ::testing::TestWithParam<Profile> {
             return has(facet_pool | facet_coherent | facet_opaque);
         case Mark::merged_segments:
             return has(facet_scatter);
+        case Mark::attachment_mapped:
+        case Mark::bracket:
+            return has(facet_dma_buf);
         case Mark::translated:
             return has(facet_streaming | facet_scatter);
         case Mark::refused: // no bytes, an impossible alignment: a client that conforms asks only for windows too wide

@@ -286,7 +286,9 @@ constexpr Row rows[] = {
     legal(dma_buf_end, OX_c | OX_d, OX_c),
     legal(dma_buf_end, X_s | OX_s),
     breaks(dma_buf_end, everything & ~exported, R::wrong_kind),
-    legal(dma_buf_confused, X_any | OX, 0, Row::to_0),
+    legal(dma_buf_confused, X_c | X_d, X_c, Row::to_0),
+    legal(dma_buf_confused, OX_c | OX_d, OX_c, Row::to_0),
+    legal(dma_buf_confused, X_s | OX_s, 0, Row::to_0),
     breaks(dma_buf_confused, everything & ~exported, R::wrong_kind),
 };
 

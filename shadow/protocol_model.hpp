@@ -152,7 +152,9 @@ class Protocol {
         case dma_buf_end:
             return !exported() ? no(RuleId::wrong_kind) : by_device() ? same() : with_cache(CacheState::in_step);
         case dma_buf_confused:
-            return exported() ? to({was_.owner, was_.dir, was_.cache, false}) : no(RuleId::wrong_kind);
+            return !exported()     ? no(RuleId::wrong_kind)
+                   : by_device() ? to({was_.owner, was_.dir, was_.cache, false})
+                                 : become(was_.owner, was_.dir, false);
         case count_:
             break;
         }

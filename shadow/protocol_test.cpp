@@ -216,7 +216,8 @@ TEST(Protocol, SomeStatesHaveOneInitialisedBit)
     const std::map<std::string, std::string> expected{{"N", "0"},      {"P", "0"}, // nobody's value
                                                       {"C.s", "0"}, // the CPU does not see what the device wrote
                                                       {"C.d", "1"},    {"H.to.d", "1"}, {"H.from.d", "1"},
-                                                      {"H.bi.d", "1"}, {"M.d", "1"}}; // just written
+                                                      {"H.bi.d", "1"}, {"M.d", "1"},
+                                                      {"X.d", "1"},    {"OX.d", "1"}}; // just written
     EXPECT_EQ(only, expected);
 }
 
@@ -245,10 +246,8 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::use_after_release, registry},
                                        {R::wrong_identity, registry},
                                        {R::wrong_count, registry},
-                                       {R::cpu_access_bracket, registry},
                                        // bytes of one line together: asked after the table
                                        {R::shared_cache_line, lines},
-                                       {R::dirty_line_over_device_data, lines},
                                        {R::invalidate_destroys_neighbour, lines},
                                        // what the provider returned, and what is in memory then
                                        {R::misaligned, after_the_call},

@@ -173,7 +173,7 @@ says err './nowhere.so'
 gives 2 fuzz --provider nobody --runs 1
 gives 2 min --provider nobody broken.dma
 gives 2 fuzz --profile nobody --runs 1
-says err 'expected one of all streaming coherent pool scatter opaque noncoherent hostile'
+says err 'expected one of all streaming coherent pool scatter managed dma_buf opaque noncoherent hostile'
 gives 2 fuzz
 says err 'give --seconds or --runs'
 gives 2 fuzz --runs 1 --seed x

@@ -53,7 +53,7 @@ TEST(Plugin, SaysWhatIsMissing)
     EXPECT_TRUE(contains(error_of(NO_SYMBOL), "expected the symbol dmaudit_provider, found none"))
         << error_of(NO_SYMBOL);
     EXPECT_EQ(error_of(WRONG_ABI), WRONG_ABI ": abi is 7, expected 1");
-    EXPECT_EQ(error_of(NO_FACET), NO_FACET ": no facet is set, expected at least one of coherent, streaming, pool");
+    EXPECT_EQ(error_of(NO_FACET), NO_FACET ": no facet is set, expected at least one of coherent, streaming, pool, scatter, managed, dma_buf");
 }
 
 TEST(Plugin, ChecksEveryMemberThatIsRequired)
