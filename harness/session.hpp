@@ -46,7 +46,7 @@ class Session final : MachineObserver, Evidence {
     }
     bool reaches(unsigned device, uint64_t bus, uint64_t len, bool reads, bool writes) const override
     {
-        const unsigned rights = (reads ? Iommu::read : 0u) | (writes ? Iommu::write : 0u);
+        const unsigned rights = (reads ? unsigned{Iommu::read} : 0u) | (writes ? unsigned{Iommu::write} : 0u);
         return machine_.reach(device, bus, len, rights).has_value();
     }
     std::optional<uint64_t> offset_of(uint64_t phys, uint64_t len) const override
