@@ -205,6 +205,8 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
     case Shape::seed:
         return code & 0xff;
     case Shape::pages: {
+        if (c.layout.makes == obj_sg) // entries of a scatterlist, whatever the size of the buffer
+            return code & 1 ? 1 + (code >> 1) % 4 : 1 + (code >> 1) % 16;
         const uint64_t all = c.used ? c.used->length / w.page + (c.used->length % w.page != 0) : 1;
         return (code & 3) < 2    ? 1
                : (code & 3) == 2 ? all

@@ -616,5 +616,26 @@ TEST(Execute, twice_gives_the_same_counts_and_cells)
     EXPECT_EQ(sum.by_op[0], 2u);
 }
 
+// ---- opaque memory ----
+
+TEST(Opaque, what_a_window_shows_is_compared)
+{
+    const std::string text = small + "k0 = alloc_opaque size=100\ndevice_write k0 len=100 seed=1\n"
+                                     "w0 = mmap_coherent k0\ncpu_read w0 len=100\n";
+    EXPECT_EQ(run(text).found(), "clean");
+    Table t;
+    static const dmaudit_platform* platform;
+    t.provider.open = [](const dmaudit_platform* p, void** ctx) {
+        platform = p;
+        return builtin_provider().open(p, ctx);
+    };
+    t.coherent.mmap = [](void* ctx, const dmaudit_block* b, uint64_t pgoff, uint64_t pages, dmaudit_window* w) {
+        const int rc = builtin_provider().coherent->mmap(ctx, b, pgoff, pages, w);
+        static_cast<uint8_t*>(dmaudit_cpu_of(platform, w->phys))[99] ^= 1;
+        return rc;
+    };
+    EXPECT_EQ(run(text, t.provider).found(), "corrupts-neighbour");
+}
+
 } // namespace
 } // namespace dmaudit

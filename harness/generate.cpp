@@ -43,7 +43,7 @@ class Generator {
             const bool first_write = out_.count && rng_.chance(1, 3) && fill(s);
             for (unsigned tries = 0, op = 0; !first_write && tries < 24; tries++) {
                 if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
-                    op = choose();
+                    op = after_fault() ? choose_maker() : choose();
                 s = propose(static_cast<uint8_t>(op), war && careless);
                 const bool full = layouts()[s.op].makes == obj_block && rng_.chance(1, 40); // the pool may be: try it
                 if (careless || full || phases_.legal(s))
@@ -108,6 +108,17 @@ class Generator {
             at -= weights_[op];
         }
         return with_object(first_op()); // everything is off
+    }
+
+    bool after_fault() const { return out_.count && out_.steps[out_.count - 1u].op == Ops::index_of<ops::Fail>(); }
+
+    // A call that may fail, mostly.
+    uint8_t choose_maker()
+    {
+        uint8_t op = choose();
+        for (unsigned tries = 0; tries < 4 && !(layouts()[op].makes & (obj_mapping | obj_block | obj_sg)); tries++)
+            op = choose();
+        return op;
     }
 
     uint8_t first_op() const
@@ -219,6 +230,8 @@ class Generator {
         }
         if (!err)
             phases_.complete(s);
+        if (op == Ops::index_of<ops::Fail>() && s.arg[0] == 0)
+            s.arg[0] = 1 + rng_.below(8);
         return s;
     }
 };

@@ -2,7 +2,6 @@
 
 #include "machine/bytes.hpp"
 
-
 namespace dmaudit {
 
 Session::Session() = default;
@@ -75,7 +74,8 @@ void Session::close()
     if (sound && machine_.metadata_kept())
         fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind", 0, 0, false});
     if (sound && machine_.translations())
-        fail({RuleId::lost_capacity, 0, {}, 0, "close left pages mapped in an IOMMU", 0, machine_.translations(), true});
+        fail(
+            {RuleId::lost_capacity, 0, {}, 0, "close left pages mapped in an IOMMU", 0, machine_.translations(), true});
     if (sound && machine_.cache().uncached_pages())
         fail(
             {RuleId::lost_capacity, 0, {}, 0, "close left pages uncached", 0, machine_.cache().uncached_pages(), true});
@@ -126,13 +126,14 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
         unused = same_bytes(ram + r.at, same, r.len);
         return {};
     }
-    static const auto known = [] { // defined, and the CPU may read it
+    static const auto known = [] { // defined, and the CPU may read it, opaque memory through a window
         std::array<bool, 256> set{};
         for (unsigned i = 0; i < 256; i++) {
             const auto state = static_cast<uint8_t>(i);
+            const Event read = owner_of(state) == Owner::opaque ? Event::window_read : Event::cpu_read;
             const bool waits = owner_of(state) != Owner::device && cache_of(state) == CacheState::device_wrote;
             set[i] = is_initialised(state) && owner_of(state) != Owner::guard && !waits &&
-                     transition(Event::cpu_read).rule[i] == 0;
+                     transition(read).rule[i] == 0;
         }
         return set;
     }();
