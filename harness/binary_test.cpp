@@ -249,9 +249,9 @@ TEST(Binary, the_meaning_of_codes_does_not_change)
 world page=4096 line=64 banks=28K@0xffffffffffff2000 coherent=yes limit=0xffffffffffffffff offset=0x0 mode=conforming
 device coherent=yes limit=0xffffffffffffffff offset=0x0
 k0 = alloc_coherent dev=1 size=52 zero=yes
-w0 = mmap_from_pool k0 pgoff=1
-cpu_read w0 off=2983 len=9
-munmap w0
+x0 = export_pages at=1
+cpu_read k0 off=31 len=9
+w0 = mmap_coherent k0
 b0 = buffer size=4053 at=2176
 cpu_read k0 off=33 len=14
 m0 = map_single b0 len=4053 dir=from_device

@@ -71,7 +71,7 @@ TEST(Campaign, a_finding_is_a_valid_small_case_that_still_fails_in_the_same_way)
 {
     const Broken broken;
     Campaign c(broken.provider, profile("all"), 1);
-    steps(c, 200);
+    steps(c, 1000);
     ASSERT_GE(c.findings().size(), 2u);
     Session fresh;
     for (const Finding& f : c.findings()) {
