@@ -236,7 +236,7 @@ constexpr dmaudit_provider kBuiltin{
     DMAUDIT_ABI,
     sizeof(dmaudit_provider),
     "builtin",
-    "the project's own allocator: pools, coherent memory, streaming mappings with bounce buffers",
+    "the project's own allocator, with every facet: pools, coherent memory, mappings, managed DMA, dma-buf",
     DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY | DMAUDIT_PROMISES_ZEROING |
         DMAUDIT_PROMISES_FIRST_FIT | DMAUDIT_PROMISES_BOUNCE | DMAUDIT_PROMISES_EDGE_BOUNCE |
         DMAUDIT_PROMISES_MAP_SYNC | DMAUDIT_PROMISES_KEEP_UNWRITTEN | DMAUDIT_PROMISES_DETECTION |
