@@ -238,7 +238,7 @@ class Auditor {
         Event event;
         bool skip;
     };
-    Planned plan(Range, Tag object, uint32_t device, uint32_t direction, uint32_t attrs) const;
+    Planned plan(Range, Tag object, uint32_t direction, uint32_t attrs) const;
     bool may_map(const Planned&, uint32_t device);
     void before_map(const Planned&);
     Tag accept_mapping(const dmaudit_request&, const Planned&, const dmaudit_mapping&, Tag sg);

@@ -32,7 +32,7 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
         if (const auto other = object ? identity_.first_other(r, object) : std::nullopt)
             return fail(RuleId::out_of_bounds, {*other, 1}, object, "an entry runs beyond the allocation"), withheld;
         refuse |= r.empty();
-        plans[i] = plan(r, object, req.device, direction, req.attrs);
+        plans[i] = plan(r, object, direction, req.attrs);
         rec.inner_entries[i] = {door(r.at), r.len};
         rec.bytes += r.len;
         const uint64_t end = std::max(r.end(), i ? rec.hull.end() : 0);

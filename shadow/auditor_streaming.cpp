@@ -57,7 +57,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
             return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs beyond the allocation"), withheld;
     if (direction > DMAUDIT_FROM_DEVICE)
         return fail(RuleId::wrong_direction, r, object, "no direction in which anything can be transferred"), withheld;
-    const Planned p = plan(r, object, req.device, direction, req.attrs);
+    const Planned p = plan(r, object, direction, req.attrs);
     if (!refuse && !may_map(p, req.device))
         return withheld;
 
@@ -92,7 +92,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     return rc;
 }
 
-Auditor::Planned Auditor::plan(Range r, Tag object, uint32_t, uint32_t direction, uint32_t attrs) const
+Auditor::Planned Auditor::plan(Range r, Tag object, uint32_t direction, uint32_t attrs) const
 {
     const Direction d = direction_from(direction);
     const bool skip = (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
