@@ -121,10 +121,14 @@ void Run::give_everything_back()
         if (rec.pool && DMAUDIT_HAS(provider_.pool, release_from))
             call([&] { return auditor_.release_from_pool(b, &ours); });
         else if (rec.noncoherent())
-            call([&] { return auditor_.free_noncoherent(b, linux_direction(rec.direction)); });
+            call([&] {
+                return auditor_.free_noncoherent(b, linux_direction(rec.direction),
+                                                 rec.pages ? Auditor::Via::pages : Auditor::Via::plain);
+            });
         else
             call([&] { return auditor_.free_coherent(b); });
     }
+    open_masks();
     if (!failed())
         first_.repeat(session_);
     while (!failed() && auditor_.pools().live_count())

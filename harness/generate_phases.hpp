@@ -42,6 +42,7 @@ class Phases {
     std::array<Phase, max_steps> phases_{};
     uint64_t descriptors_ = 0; // that were opened, at the lowest numbers
     std::array<bool, max_devices> bound_{};
+    std::array<uint64_t, max_devices> coherent_mask_{all_ones, all_ones, all_ones, all_ones};
 
     size_t index(const Known& k) const { return static_cast<size_t>(&k - scope_.objects().data()); }
     const Phase& of(const Known& k) const { return phases_[index(k)]; }

@@ -32,7 +32,7 @@ std::string value(Shape shape, uint64_t v)
     for (const Enumerator& e : words(shape))
         if (e.value == v)
             return std::string(e.name);
-    return shape == Shape::limit || v >> 32 ? hex(v) : decimal(v);
+    return shape == Shape::limit || shape == Shape::mask || v >> 32 ? hex(v) : decimal(v);
 }
 std::string device(const DeviceSpec& d)
 {

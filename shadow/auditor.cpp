@@ -25,7 +25,10 @@ std::string_view mark_name(Mark m)
         "scatterlists with merged entries",
         "mappings through an IOMMU",
         "attachments mapped",
-        "brackets of the CPU on a dma-buf"};
+        "brackets of the CPU on a dma-buf",
+        "masks set",
+        "blocks and mappings under a narrowed mask",
+        "bounced mappings that keep address bits"};
     return names[static_cast<size_t>(m)];
 }
 
@@ -96,6 +99,7 @@ void Auditor::end()
     attachments_.clear();
     fds_.fill(0);
     ledger_.clear();
+    drivers_.fill({});
     teardown_ = {};
     trace = nullptr;
     cells = nullptr;

@@ -83,6 +83,7 @@ struct BlockRecord {
     // dma_alloc_noncoherent: cached, and a mapping by itself. none: coherent.
     Direction direction = Direction::none;
     bool managed = false; // goes with its driver
+    bool pages = false;   // dma_alloc_pages
     bool noncoherent() const { return direction != Direction::none; }
     MappingRecord as_mapping() const; // of a non-coherent one
 };
