@@ -130,6 +130,10 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
 {
     const Phase& p = of(m);
     const Known* buffer = parent(m);
+    if (s.op == is<ops::MappingError>)
+        return !p.tested;
+    if (scope_.world().check_errors && name_kind(m.name) == obj_mapping && !p.tested)
+        return specs()[s.op].actor == Actor::machine;
     switch (s.op) {
     case is<ops::DeviceRead>:
         return p.dir != from_device && !p.dirty && !p.cpu.meets(r) && buffer &&
@@ -491,6 +495,9 @@ void Phases::append(const Step& s)
         break;
     case is<ops::DeviceWrite>:
         p.ready.add(r);
+        break;
+    case is<ops::MappingError>:
+        p.tested = true;
         break;
     case is<ops::BeginCpuAccess>:
         p.cpu = r;

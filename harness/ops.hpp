@@ -583,7 +583,7 @@ using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops
                    ops::ManagedAllocNoncoherent, ops::ManagedFreeNoncoherent, ops::ManagedDeclare, ops::ManagedRelease,
                    ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask, ops::SetCoherentMask,
                    ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages, ops::MapSgtable,
-                   ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice>;
+                   ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

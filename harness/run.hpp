@@ -35,7 +35,8 @@ class Run {
 
     Skip step(const Step& s)
     {
-        return Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
+        const Skip skip = Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
+        return skip == Skip::not_made && case_.world.check_errors ? use_of_nothing(s) : skip;
     }
     void give_everything_back();
     void give_back_dma_bufs();
@@ -208,6 +209,8 @@ class Run {
     {
         return has_sgtable() ? sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE, true) : Skip::impossible;
     }
+    Skip perform(const ops::MappingError&);
+    Skip use_of_nothing(const Step&);
     Skip set_mask(uint64_t device, uint64_t mask, bool coherent);
     void open_masks();
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
@@ -223,6 +226,7 @@ class Run {
     const dmaudit_provider& provider_;
     Tally& tally_;
     std::array<std::bitset<max_names>, obj_kinds> made_;
+    std::bitset<max_names> failed_maps_; // single mappings that failed, and whose error was not seen yet
     // Entries are valid where made_ says so.
     std::array<Tag, max_names> buffers_, pools_, windows_, sgs_, refs_, attachments_;
     std::array<dmaudit_mapping, max_names> mappings_;

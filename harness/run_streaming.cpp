@@ -1,5 +1,6 @@
 // Streaming mappings: map, unmap, sync, cache maintenance.
 #include "harness/run.hpp"
+#include "harness/scope.hpp"
 
 namespace dmaudit {
 
@@ -71,10 +72,36 @@ Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, 
         make(out);
         if (auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced)
             first_.bounce(req, r.at, narrow(dir));
-    }
+    } else if (rc > 0)
+        failed_maps_.set(name_number(out));
     if (lives && rc != Auditor::withheld)
         expect_contents(whole, false, false);
     return done(rc);
+}
+
+Skip Run::perform(const ops::MappingError& o)
+{
+    const unsigned n = name_number(o.mapping.v);
+    if (!made(o.mapping.v) && !failed_maps_[n])
+        return Skip::not_made;
+    failed_maps_.reset(n); // the client knows now, and does not use it
+    if (made(o.mapping.v))
+        auditor_.mapping_error(tag(o.mapping.v));
+    return Skip::executed;
+}
+
+// A client that tests nothing goes on with what a failed map returned.
+Skip Run::use_of_nothing(const Step& s)
+{
+    const Layout& l = layouts()[s.op];
+    if (l.use == Layout::absent || specs()[s.op].actor == Actor::machine)
+        return Skip::not_made;
+    const uint64_t name = s.arg[l.use];
+    if (name_kind(name) != obj_mapping || !failed_maps_[name_number(name)])
+        return Skip::not_made;
+    auditor_.found(
+        {RuleId::unchecked_mapping_error, 0, {}, 0, "the map failed, and what it returned is used", 0, 0, false});
+    return Skip::illegal;
 }
 
 Skip Run::perform(const ops::UnmapSingle& o)

@@ -97,6 +97,8 @@ class Auditor {
     // legal then show what auditing costs.
     void audit(bool on) { audits_ = on; }
     bool audits() const { return audits_; }
+    // Off, as it begins: whether a client tests its mappings with dma_mapping_error is its own business.
+    void check_errors(bool on) { check_errors_ = on; }
 
     // ---- clients' buffers ----
     Tag add_buffer(Range at); // 0 and a violation: not free RAM
@@ -113,6 +115,11 @@ class Auditor {
     int sync_noncoherent(const dmaudit_block&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
     int map_single(const dmaudit_request&, void* cpu, uint32_t direction, dmaudit_mapping* out);
     int unmap_single(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
+    void mapping_error(Tag mapping) // dma_mapping_error: of a mapping that was made, the answer is no
+    {
+        if (mappings_.alive(mapping))
+            mappings_[mapping].tested = true;
+    }
     int sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
     // `entries` are client pointers, at most SgRecord::most of them. `table`: the sgtable form of the call; a list may be
     // mapped in one form and unmapped in the other.
@@ -214,6 +221,7 @@ class Auditor {
     // registry checks; false: a violation was set
     bool check_alive(Tag, Kind wanted, RuleId dead);
     bool check_block(const dmaudit_block&, bool by_cpu_only, bool managed = false);
+    bool check_tested(Tag mapping);
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
@@ -310,7 +318,7 @@ class Auditor {
     uint64_t mirrored_ = 0;
     Range allowed_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
-    bool forward_illegal_ = false, audits_ = true;
+    bool forward_illegal_ = false, audits_ = true, check_errors_ = false;
 };
 
 } // namespace dmaudit

@@ -125,7 +125,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
     const Direction d = p.direction;
     const uint64_t last = m.bus + (r.len - 1),
                    reach = reach_of(req.device, false), limit = std::min(req.limit ? req.limit : every_byte, reach);
-    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, sg};
+    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, false, sg};
     if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
         return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), 0;
     if (last > limit) {
@@ -262,6 +262,15 @@ bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, ui
     return true;
 }
 
+// Entries of a scatterlist are tested by the count that map returned.
+bool Auditor::check_tested(Tag tag)
+{
+    const MappingRecord& rec = mappings_[tag];
+    if (!check_errors_ || rec.tested || rec.sg)
+        return true;
+    return fail(RuleId::unchecked_mapping_error, rec.original, tag, "the mapping was never tested for its error"), false;
+}
+
 bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismatch)
 {
     const auto tag = static_cast<Tag>(m.cookie[0]);
@@ -272,6 +281,8 @@ bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismat
         fail(RuleId::wrong_kind, rec.original, tag, "the mapping is an entry of a scatterlist");
         return false;
     }
+    if (!check_tested(tag))
+        return false;
     if (m.device != rec.device) {
         fail(RuleId::wrong_device, rec.original, tag, "the mapping was made for another device", rec.device, m.device);
         return false;

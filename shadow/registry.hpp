@@ -97,6 +97,7 @@ struct MappingRecord {
     bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that
                 // one was made
     Held held;
+    bool tested = false; // with dma_mapping_error
     Tag sg = 0; // of an entry of a scatterlist: such a mapping is unmapped and synced with its list only
 };
 // A mapped scatterlist; each entry is a mapping of its own.
