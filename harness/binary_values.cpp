@@ -172,6 +172,41 @@ uint64_t limit(const World& w, unsigned code)
     }
 }
 
+uint64_t boundary(const World& w, unsigned code)
+{
+    if ((code & 3) != 3) // most ask for none, and no code asks as often as that of nothing
+        return 0;
+    const uint64_t table[] = {w.page, 2 * w.page, 4 * w.page, 65536, w.page / 2, 256, 16 * w.page, 1 << 20};
+    return table[code >> 2 & 7];
+}
+
+// Every second one opens the device again, and few leave it little.
+uint64_t mask(const World& w, uint64_t device, unsigned code)
+{
+    if (!(code & 1) || device >= w.n_devices)
+        return all_ones;
+    const DeviceSpec& d = w.devices[device];
+    const uint64_t first = d.iommu ? 0 : w.banks[0].phys + d.offset, size = w.banks[0].size;
+    const uint64_t few[] = {first + w.page - 1, first + 4 * w.page - 1, 0xffffff, 0};
+    switch (code >> 1 & 7) {
+    case 0:
+        return 0xffffffff;
+    case 1:
+    case 2:
+        return first + divide(w, 0).arena - 1;
+    case 3:
+        return first + size / 2 - 1;
+    case 4:
+        return first + size - 1;
+    case 5:
+        return first + size / 4 * 3 - 1;
+    case 6:
+        return d.limit;
+    default:
+        return few[code >> 4 & 3];
+    }
+}
+
 } // namespace
 
 uint64_t value_of(const Context& c, size_t field, uint16_t code)
@@ -202,9 +237,17 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
         return code & 3 ? 0 : uint64_t{1} << (code >> 2) % 17;
     case Shape::limit:
         return limit(w, code);
+    case Shape::boundary:
+        return boundary(w, code);
+    case Shape::mask:
+        return mask(w, c.step.arg[0], code);
+    case Shape::low_bits: // less than a page, mostly
+        return (uint64_t{1} << (code & 31 ? code % (static_cast<unsigned>(std::bit_width(w.page))) : code >> 5 & 31)) - 1;
     case Shape::seed:
         return code & 0xff;
     case Shape::pages: {
+        if (c.layout.makes == obj_block) // dma_alloc_pages
+            return 1 + code % 4;
         if (c.layout.makes == obj_sg) // entries of a scatterlist, whatever the size of the buffer
             return code & 1 ? 1 + (code >> 1) % 4 : 1 + (code >> 1) % 16;
         const uint64_t all = c.used ? c.used->length / w.page + (c.used->length % w.page != 0) : 1;

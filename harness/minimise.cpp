@@ -30,7 +30,7 @@ uint64_t world_cost(const World& w)
     }
     for (unsigned b = 0; b < w.n_banks; b++)
         cost += (b ? 1000u : 0u) + 10u * (w.banks[b].phys != plain.banks[0].phys) + (w.banks[b].size >> 12);
-    return cost + (w.page != plain.page ? 5 * (w.page >> 12) : 0) + (w.line != plain.line ? 5 : 0);
+    return cost + (w.page != plain.page ? 5 * (w.page >> 12) : 0) + (w.line != plain.line ? 5 : 0) + w.check_errors;
 }
 
 class Minimiser {
@@ -169,6 +169,7 @@ class Minimiser {
                 break;
         }
         change([](World& w) { w.line = 64; });
+        change([](World& w) { w.check_errors = false; });
         change([](World& w) { // pages of 4 KiB, in the same number
             const uint64_t scale = w.page / 4096;
             w.page = 4096;

@@ -342,9 +342,8 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                          done + s.length);
         if (s.bus == DMAUDIT_NO_ADDRESS || last < s.bus)
             return wrong(RuleId::wrong_translation, "not a device address", 0, s.bus);
-        if (last > around_.devices[rec.device].limit)
-            return wrong(RuleId::beyond_limit, "last device address of a segment against the limit",
-                         around_.devices[rec.device].limit, last);
+        if (const uint64_t reach = reach_of(rec.device, false); last > reach)
+            return wrong(RuleId::beyond_limit, "last device address of a segment against the limit", reach, last);
         const auto target = evidence_->translate(rec.device, s.bus, s.length);
         if (!target || !evidence_->reaches(rec.device, s.bus, s.length, rec.direction != Direction::from,
                                            rec.direction != Direction::to))

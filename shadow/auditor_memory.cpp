@@ -103,7 +103,8 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
                         "the block overlaps a live bounce buffer"),
                    false;
     const uint64_t last = b.bus + (req.size - 1),
-                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
+                   reach = pool ? around_.devices[req.device].limit : reach_of(req.device, true),
+                   limit = std::min(req.limit ? req.limit : every_byte, reach);
     bool reachable = true;
     if (b.bus == DMAUDIT_NO_ADDRESS || last < b.bus)
         return fail(RuleId::wrong_translation, r, pool, "not a device address", 0, b.bus), false;
@@ -149,6 +150,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     const Tag tag = blocks_.add({r, granted, b, req.device, pool, 0, reachable, opaque, mapped_by(e)});
     if (!tag)
         return fail(RuleId::auditor_exhausted, r, pool, "too many blocks in one session"), false;
+    marks.hit(Mark::narrowed, reach < around_.devices[req.device].limit);
     apply(e, r);
     apply(Event::alloc_tail, tail);
     own(granted, tag);
@@ -162,6 +164,7 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool
     if (req.device >= around_.n_devices)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     const bool refuse = req.size == 0 || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align)) ||
+                        (promises(DMAUDIT_PROMISES_BOUNDARY) && !power_of_two(req.boundary)) ||
                         (managed && !ledger_.bound(req.device));
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_block b{};
@@ -173,7 +176,7 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0,
-                    "a block without bytes, with an impossible alignment or without a driver must be refused"),
+                    "a block without bytes, with an impossible alignment or boundary, or without a driver must be refused"),
                rc;
     Tag pool = pool_of(req.device);
     if (const auto* cpu = static_cast<const uint8_t*>(b.cpu);

@@ -83,6 +83,7 @@ struct BlockRecord {
     // dma_alloc_noncoherent: cached, and a mapping by itself. none: coherent.
     Direction direction = Direction::none;
     bool managed = false; // goes with its driver
+    bool pages = false;   // dma_alloc_pages
     bool noncoherent() const { return direction != Direction::none; }
     MappingRecord as_mapping() const; // of a non-coherent one
 };
@@ -96,6 +97,7 @@ struct MappingRecord {
     bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that
                 // one was made
     Held held;
+    bool tested = false; // with dma_mapping_error
     Tag sg = 0; // of an entry of a scatterlist: such a mapping is unmapped and synced with its list only
 };
 // A mapped scatterlist; each entry is a mapping of its own.

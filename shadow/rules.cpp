@@ -183,6 +183,9 @@ constexpr std::array<Rule, rule_count> table{{
     {R::released_early, "released-early", provider, 416,
      "something managed was released although neither its driver nor its group went",
      "Look for a walk that does not stop at the group or at the device, and for an error path that frees a neighbour."},
+    {R::unchecked_mapping_error, "unchecked-mapping-error", client, 252,
+     "a mapping was used, or taken back, that was never tested with dma_mapping_error",
+     "Test every address that a map returns before the device gets it; a failed map must not be used at all."},
 }};
 
 constexpr bool in_order()

@@ -73,6 +73,7 @@ enum class RuleId : uint8_t {
     never_released,
     released_twice,
     released_early,
+    unchecked_mapping_error,
     count_
 };
 
