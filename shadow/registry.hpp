@@ -83,6 +83,9 @@ struct BlockRecord {
     // dma_alloc_noncoherent: cached, and a mapping by itself. none: coherent.
     Direction direction = Direction::none;
     bool managed = false; // goes with its driver
+    // Of the bytes behind `at`, while nobody but the provider can write them.
+    uint64_t tail_sum = 0;
+    bool tail_open = false; // a window or an export shows them, or their value is not settled
     bool noncoherent() const { return direction != Direction::none; }
     MappingRecord as_mapping() const; // of a non-coherent one
 };

@@ -73,6 +73,9 @@ enum class RuleId : uint8_t {
     never_released,
     released_twice,
     released_early,
+    provider_crash,
+    not_deterministic,
+    metadata_exposed,
     count_
 };
 
