@@ -4,7 +4,7 @@ if(NOT DMAUDIT_TESTS)
   return()
 endif()
 
-foreach(subject registry state)
+foreach(subject registry state classes)
   dmaudit_test(shadow_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/shadow/${subject}_test.cpp LINK dmaudit_shadow LABELS quick)
 endforeach()
 set(auditor_tests)
@@ -13,7 +13,7 @@ foreach(subject auditor auditor_blocks auditor_client auditor_lines auditor_mapp
 endforeach()
 dmaudit_test(shadow_auditor_test SOURCES ${auditor_tests} LINK dmaudit_shadow LABELS quick)
 
-foreach(subject world contents session execute report campaign model child)
+foreach(subject world contents session execute report campaign model child findings)
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
 
