@@ -38,7 +38,7 @@ std::string file_name(const std::string& path)
     return path.substr(from, path.rfind('.') - from);
 }
 
-// The one to show: named after the rule, if there is such a one.
+// The one to show, of many: named after the rule, if there is such a one.
 std::string shown(const std::vector<std::string>& cases, const Rule& r)
 {
     const std::string wanted = fmt::format("rule-{}-", r.name);
@@ -47,8 +47,7 @@ std::string shown(const std::vector<std::string>& cases, const Rule& r)
     if (best == cases.end())
         best = cases.begin();
     const std::string name = best->substr(0, best->rfind('.'));
-    return fmt::format("[`{0}`](../corpus/regressions/{0}.dma){1}", name,
-                       cases.size() > 1 ? fmt::format(" and {} more", cases.size() - 1) : "");
+    return fmt::format("[`{0}`](../corpus/regressions/{0}.dma)", name);
 }
 
 std::string numbers(uint64_t set, std::string_view prefix)
@@ -122,7 +121,8 @@ std::string rules_page(const Catalogue& catalogue)
         "several are broken: [precedence.md](precedence.md). What the numbers in the second column stand for:\n"
         "[classes.md](classes.md). `dmaudit explain RULE` says the same for one rule.\n\n"
         "Names are stable for ever, and so are their numbers, which binary cases carry. Each rule has a case that breaks it\n"
-        "and a near miss that does not; all are replayed by `ctest`, each with the provider that it names.\n";
+        "and a near miss that does not, many have several; one of each is shown. All are replayed by `ctest`, each with the\n"
+        "provider that it names.\n";
     constexpr struct {
         Fault fault;
         std::string_view title;

@@ -20,6 +20,13 @@ endforeach()
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
   set_tests_properties(cli_test PROPERTIES LABELS quick TIMEOUT 300)
+  # No false alarm in five million conforming operations. By hand: tools/campaign.sh build/release/bin/dmaudit 100000000
+  add_test(NAME conforming_campaign COMMAND bash ${CMAKE_SOURCE_DIR}/tools/campaign.sh $<TARGET_FILE:dmaudit> 5000000)
+  set_tests_properties(conforming_campaign PROPERTIES LABELS campaign TIMEOUT 600 COST 500)
+  foreach(what pages compared)
+    add_test(NAME ${what}_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/${what}_test.sh $<TARGET_FILE:dmaudit> ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${what}_test PROPERTIES LABELS quick TIMEOUT 120)
+  endforeach()
 endif()
 
 add_test(NAME layering_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/layering_test.sh ${CMAKE_SOURCE_DIR})
