@@ -9,7 +9,6 @@ constexpr uint64_t cases_of_a_child = 256;
 
 } // namespace
 
-
 void Campaign::step(uint64_t at_most)
 {
     if (Child* child = runner_.child()) {
@@ -18,9 +17,9 @@ void Campaign::step(uint64_t at_most)
             generate(first + i, profile_, case_);
             return case_;
         };
-        const Child::Ran ran = child->run_many(
-            make, static_cast<unsigned>(std::min<uint64_t>(at_most, cases_of_a_child)), &tally_,
-            [this](const Case& c, const Result& r) { return known(c, r); });
+        const Child::Ran ran =
+            child->run_many(make, static_cast<unsigned>(std::min<uint64_t>(at_most, cases_of_a_child)), &tally_,
+                            [this](const Case& c, const Result& r) { return known(c, r); });
         seed_ += ran.cases;
         for (size_t i = 0; i < rule_count; i++)
             violations_[i] += ran.known[i];
@@ -43,7 +42,7 @@ bool Campaign::seen(const BugKey& k) const
 // Does this violation tell nothing new?
 bool Campaign::known(const Case& c, const Result& r) const
 {
-    return (c.world.mode == Mode::hostile && rule(r.violation->rule).fault == Fault::client) || seen(key_of(c, r));
+    return !counts(c, *r.violation) || seen(key_of(c, r));
 }
 
 // What to make of the result of case_.

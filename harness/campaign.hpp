@@ -9,6 +9,12 @@
 
 namespace dmaudit {
 
+// Does this violation count? In hostile cases those by the client are what is looked for, and only the others do.
+inline bool counts(const Case& c, const Violation& v)
+{
+    return c.world.mode != Mode::hostile || rule(v.rule).fault != Fault::client;
+}
+
 struct Finding {
     Case value; // minimised
     BugKey key;
@@ -25,9 +31,8 @@ class Campaign {
     {
     }
 
-    // Runs one case, or in a child as many as go well, up to 256; a violation that was not seen before becomes a finding.
-    // In hostile profiles violations by the client are what is looked for, and only the others are findings. One case of
-    // 64 is run twice.
+    // Runs one case, or in a child as many as go well, up to 256; a violation that counts and was not seen before
+    // becomes a finding. One case of 64 is run twice.
     void step() { step(every_case); }
     void step(uint64_t at_most);
 

@@ -161,9 +161,9 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
     board_ = new (board_) Board{};
     const Ended ended = in_child(
         [&](int) {
-            struct Diary final : StepTrace, Watch {
+            struct Diary final : StepTrace, Session::Probe {
                 explicit Diary(Board& b, uint64_t most) : board(b), calls_left(most) {}
-                void step(unsigned i) override 
+                void step(unsigned i) override
                 {
                     board.step = static_cast<uint16_t>(i);
                     board.place = Board::stepping;
@@ -188,7 +188,7 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
             for (unsigned i = 0; i < n; i++) {
                 const Case& c = make(i);
                 Diary diary(*board_, limits_.platform_calls);
-                session.watch = &diary;
+                session.probe = &diary;
                 board_->step = c.count;
                 board_->has_violation = false;
                 board_->place = Board::before;
@@ -219,10 +219,10 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
     Violation v;
     const bool hung = WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGPROF;
     v.rule = board_->stuck || hung || ended.timed_out ? RuleId::no_progress : RuleId::provider_crash;
-    v.what = board_->stuck      ? "a case made more platform calls than the limit allows"
-             : ended.timed_out  ? "the process did not end in the time allowed"
-             : hung             ? "the process used more processor time than the limit allows"
-                                : how_it_died(ended.status);
+    v.what = board_->stuck     ? "a case made more platform calls than the limit allows"
+             : ended.timed_out ? "the process did not end in the time allowed"
+             : hung            ? "the process used more processor time than the limit allows"
+                               : how_it_died(ended.status);
     ran.result.violation = v;
     return ran;
 }

@@ -101,22 +101,28 @@ struct Died {
 };
 class Deaths : public ::testing::TestWithParam<Died> {};
 const Died deaths[] = {
-    {"segfault", [](void*, const dmaudit_request*, dmaudit_block*) {
+    {"segfault",
+     [](void*, const dmaudit_request*, dmaudit_block*) {
          *reinterpret_cast<volatile int*>(uintptr_t{64}) = 1;
          return 0;
-     }, RuleId::provider_crash},
+     },
+     RuleId::provider_crash},
     {"abort", [](void*, const dmaudit_request*, dmaudit_block*) -> int { std::abort(); }, RuleId::provider_crash},
     {"exit", [](void*, const dmaudit_request*, dmaudit_block*) -> int { std::exit(0); }, RuleId::provider_crash},
     {"exit_at_once", [](void*, const dmaudit_request*, dmaudit_block*) -> int { _exit(0); }, RuleId::provider_crash},
     {"kill", [](void*, const dmaudit_request*, dmaudit_block*) { return raise(SIGKILL); }, RuleId::provider_crash},
-    {"loop", [](void*, const dmaudit_request*, dmaudit_block*) -> int {
+    {"loop",
+     [](void*, const dmaudit_request*, dmaudit_block*) -> int {
          for (volatile unsigned n = 0;; n = n + 1)
              ;
-     }, RuleId::no_progress},
-    {"sleep", [](void*, const dmaudit_request*, dmaudit_block*) -> int {
+     },
+     RuleId::no_progress},
+    {"sleep",
+     [](void*, const dmaudit_request*, dmaudit_block*) -> int {
          for (;;)
              pause();
-     }, RuleId::no_progress},
+     },
+     RuleId::no_progress},
 };
 INSTANTIATE_TEST_SUITE_P(Child, Deaths, ::testing::ValuesIn(deaths), [](const auto& p) { return p.param.how; });
 
@@ -127,7 +133,8 @@ TEST_P(Deaths, are_named_by_the_step_that_ran)
     limits.cpu_ms = 200;
     limits.wall_ms = 1000;
     Child child(bad.provider, limits);
-    const Case c = case_of("b0 = buffer size=16\ncpu_write b0 len=16\nk0 = alloc_coherent size=8\ncpu_read b0 len=16\n");
+    const Case c =
+        case_of("b0 = buffer size=16\ncpu_write b0 len=16\nk0 = alloc_coherent size=8\ncpu_read b0 len=16\n");
     Tally tally;
     const Result r = child.run(c, &tally);
     ASSERT_TRUE(r.violation);
@@ -221,7 +228,8 @@ TEST(Child, a_campaign_survives_its_provider)
         EXPECT_LE(f.value.count, 3) << print(f.value);
     }
     // In one process and in children: the same cases, the same counts.
-    Campaign in(builtin_provider(), *profile_named("hostile"), 1), out(builtin_provider(), *profile_named("hostile"), 1, true);
+    Campaign in(builtin_provider(), *profile_named("hostile"), 1),
+        out(builtin_provider(), *profile_named("hostile"), 1, true);
     while (in.next_seed() <= 200)
         in.step();
     while (out.next_seed() <= 200)
@@ -239,8 +247,8 @@ TEST(Child, a_provider_that_remembers_earlier_instances_is_told_so)
     const Result r = in.run_times(one_block(), 2);
     ASSERT_TRUE(r.violation);
     EXPECT_EQ(r.violation->rule, RuleId::not_deterministic);
-    EXPECT_FALSE(out.run_times(one_block(), 3).violation && out.run_times(one_block(), 3).violation->rule ==
-                                                                RuleId::not_deterministic);
+    EXPECT_FALSE(out.run_times(one_block(), 3).violation &&
+                 out.run_times(one_block(), 3).violation->rule == RuleId::not_deterministic);
     Campaign c(*p, *profile_named("coherent"), 1);
     while (c.next_seed() <= 70 && c.findings().empty())
         c.step();

@@ -1,5 +1,5 @@
-// Findings in many providers that are wrong, as campaigns report them: what was made small still is the same bug, and no
-// step of it can go.
+// Findings in many providers that are wrong, as campaigns report them: what was made small still is the same bug, and
+// no step of it can go.
 #include "harness/campaign.hpp"
 #include "harness/minimise.hpp"
 #include "harness/text.hpp"
@@ -18,8 +18,8 @@ constexpr unsigned cases = 60, least_findings = 100, least_providers = 50;
 #else
 constexpr unsigned cases = 250, least_findings = 250, least_providers = 70;
 #endif
-constexpr std::string_view tried[] = {"all", "coherent", "pool", "streaming", "scatter", "opaque", "noncoherent",
-                                      "managed", "dma_buf", "hostile"};
+constexpr std::string_view tried[] = {"all",    "coherent",    "pool",    "streaming", "scatter",
+                                      "opaque", "noncoherent", "managed", "dma_buf",   "hostile"};
 
 TEST(Findings, are_minimal_and_replay_to_the_same_bug)
 {

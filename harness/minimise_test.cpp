@@ -62,14 +62,16 @@ TEST(Minimise, every_accepted_case_is_valid_and_cheaper)
     generate(3, *profile_named("all"), c, 60);
     Cost last = cost_of(c);
     Rng rng(1);
-    minimise(c, [&](const Case& k) {
-        EXPECT_EQ(case_error(k), "");
-        EXPECT_LT(cost_of(k), last);
-        if (rng.chance(1, 2))
-            return false;
-        last = cost_of(k);
-        return true;
-    }, {20000, 0});
+    minimise(c,
+             [&](const Case& k) {
+                 EXPECT_EQ(case_error(k), "");
+                 EXPECT_LT(cost_of(k), last);
+                 if (rng.chance(1, 2))
+                     return false;
+                 last = cost_of(k);
+                 return true;
+             },
+             {20000, 0});
 }
 
 TEST(Minimise, what_does_not_fail_each_time_is_left_as_it_is)

@@ -12,8 +12,7 @@ bool same_course(const Result& a, const Tally& of_a, const Result& b, const Tall
         return false;
     return of_a.executed == of_b.executed && of_a.illegal == of_b.illegal && of_a.not_made == of_b.not_made &&
            of_a.impossible == of_b.impossible && of_a.failures == of_b.failures && of_a.by_op == of_b.by_op &&
-           of_a.evictions_inside == of_b.evictions_inside && of_a.faults == of_b.faults &&
-           of_a.marks.n == of_b.marks.n;
+           of_a.evictions_inside == of_b.evictions_inside && of_a.faults == of_b.faults && of_a.marks.n == of_b.marks.n;
 }
 
 } // namespace

@@ -1,5 +1,5 @@
-// Runs a case in process or in a child, whichever it was made for, and again if wanted: an instance of a provider begins
-// anew each time, so the same case must take the same course.
+// Runs a case in process or in a child, whichever it was made for, and again if wanted: an instance of a provider
+// begins anew each time, so the same case must take the same course.
 #pragma once
 #include "harness/child.hpp"
 

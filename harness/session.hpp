@@ -8,12 +8,6 @@
 
 namespace dmaudit {
 
-// Told of the provider's platform calls. A child process counts them.
-struct Watch {
-    virtual ~Watch() = default;
-    virtual void platform_call() = 0;
-};
-
 class Session final : MachineObserver, Evidence {
   public:
     Session();
@@ -36,7 +30,11 @@ class Session final : MachineObserver, Evidence {
     // Only the auditor's verdict on the client is taken back.
     void forgive() { auditor_.forgive(); }
 
-    Watch* watch = nullptr;
+    // Told of each platform call before it takes effect. May be null.
+    struct Probe {
+        virtual ~Probe() = default;
+        virtual void platform_call() = 0;
+    }* probe = nullptr;
 
     // Bytes that the CPU may read, are defined, and do not hold what they must: the first one.
     std::optional<uint64_t> first_wrong(Range) const;
@@ -45,8 +43,8 @@ class Session final : MachineObserver, Evidence {
     // MachineObserver
     void platform_call(PlatformCall, uint64_t, uint64_t) override
     {
-        if (watch)
-            watch->platform_call();
+        if (probe)
+            probe->platform_call();
     }
     bool may_uncache(uint64_t at, uint64_t len) override;
     void writeback_over_stale(uint64_t line_at) override { auditor_.writeback_over_stale(line_at); }

@@ -13,8 +13,8 @@ constexpr ErrorClass classes[] = {
      "wrong-device, use-after-release", ""},
     {6, "unmap or sync in another direction than the map", "wrong-direction", ""},
     {7, "a scatterlist is unmapped or synced with another number of entries", "wrong-count", ""},
-    {8, "the result of a mapping is not looked at, and the error value used as an address",
-     "unchecked-mapping-error", ""},
+    {8, "the result of a mapping is not looked at, and the error value used as an address", "unchecked-mapping-error",
+     ""},
     {9, "something is never given back: at the end of its device, pool or driver, or of the run",
      "leak, never-released, lost-capacity, free-while-mapped", ""},
     {10, "bytes are mapped twice, or handed out twice, if only one byte of them", "overlapping-mapping, overlap", ""},
@@ -59,9 +59,11 @@ constexpr ErrorClass classes[] = {
     {32, "a bounce buffer: not copied, copied the wrong way, too short, misplaced, reused, lost",
      "stale-bounce, misaligned, overlap, lost-capacity, missing-clean", ""},
     {33, "memory of a kind that cannot be mapped: stacks, program text, vmalloc areas, pages that can go away", "",
-     "A world has one kind of memory that clients may map, RAM of their own. Addresses outside of it are out-of-bounds; "
+     "A world has one kind of memory that clients may map, RAM of their own. Addresses outside of it are "
+     "out-of-bounds; "
      "stacks and vmalloc areas do not exist here."},
-    {34, "the allocator hands out memory that is in use, misplaced, misaligned, too short, not zeroed, of the wrong kind",
+    {34,
+     "the allocator hands out memory that is in use, misplaced, misaligned, too short, not zeroed, of the wrong kind",
      "overlap, outside-arena, misaligned, short-block, not-zeroed, beyond-limit, not-coherent", ""},
     {35, "the allocator keeps its own data where a device can write", "metadata-exposed, dirty-eviction", ""},
     {36, "an IOMMU: addresses used again before the flush, missing translations, wrong rights",
@@ -70,7 +72,8 @@ constexpr ErrorClass classes[] = {
     {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "",
      "Reads through raw pointers are not seen, and in a case the client decides nothing by what it reads."},
     {38, "an index, length or pointer that a device supplied is used unchecked", "",
-     "The clients of cases compute nothing from data. It is a property of a driver, to be found by fuzzing the driver."},
+     "The clients of cases compute nothing from data. It is a property of a driver, to be found by fuzzing the "
+     "driver."},
     {39, "a call in a context that forbids it: atomic, with a lock held, after a shutdown", "no-progress",
      "Contexts are not modelled. What shows of it is found: locks that are taken twice or kept, and calls after an "
      "unbind, a release or an unmap by the rules of those."},

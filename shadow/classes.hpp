@@ -1,5 +1,5 @@
-// What can go wrong with memory that devices use, as two lists with numbers that our rules answer to: 42 classes of error, and
-// 20 invariants of a DMA allocator and mapping layer. A map, not a mechanism: nothing is judged by it.
+// What can go wrong with memory that devices use, as two lists with numbers that our rules answer to: 42 classes of
+// error, and 20 invariants of a DMA allocator and mapping layer. A map, not a mechanism: nothing is judged by it.
 #pragma once
 #include "shadow/rules.hpp"
 

@@ -117,11 +117,14 @@ std::string rules_page(const Catalogue& catalogue)
     std::string out =
         "# Rules\n\n"
         "Written by `dmaudit explain --markdown rules --cases corpus/regressions > docs/rules.md`, from the tables in\n"
-        "`shadow/rules.cpp` and `shadow/classes.cpp` and from the cases; a test compares. Which rule a violation names when\n"
+        "`shadow/rules.cpp` and `shadow/classes.cpp` and from the cases; a test compares. Which rule a violation names "
+        "when\n"
         "several are broken: [precedence.md](precedence.md). What the numbers in the second column stand for:\n"
         "[classes.md](classes.md). `dmaudit explain RULE` says the same for one rule.\n\n"
-        "Names are stable for ever, and so are their numbers, which binary cases carry. Each rule has a case that breaks it\n"
-        "and a near miss that does not, many have several; one of each is shown. All are replayed by `ctest`, each with the\n"
+        "Names are stable for ever, and so are their numbers, which binary cases carry. Each rule has a case that "
+        "breaks it\n"
+        "and a near miss that does not, many have several; one of each is shown. All are replayed by `ctest`, each "
+        "with the\n"
         "provider that it names.\n";
     constexpr struct {
         Fault fault;
@@ -138,9 +141,10 @@ std::string rules_page(const Catalogue& catalogue)
                 continue;
             const CasesOf& c = catalogue.of[static_cast<size_t>(r.id)];
             const std::string classes = numbers(classes_of(r.id), ""), held = numbers(invariants_of(r.id), "I");
-            out += fmt::format("| `{}` | {}{}{} | {} | {} | {} | {} | {} |\n", r.name, classes,
-                               classes.empty() || held.empty() ? "" : "; ", held, r.cwe, r.meaning, r.advice,
-                               c.breaking.empty() ? "-" : shown(c.breaking, r), c.near.empty() ? "-" : shown(c.near, r));
+            out +=
+                fmt::format("| `{}` | {}{}{} | {} | {} | {} | {} | {} |\n", r.name, classes,
+                            classes.empty() || held.empty() ? "" : "; ", held, r.cwe, r.meaning, r.advice,
+                            c.breaking.empty() ? "-" : shown(c.breaking, r), c.near.empty() ? "-" : shown(c.near, r));
         }
     }
     return out;
@@ -150,12 +154,17 @@ std::string classes_page()
 {
     std::string out =
         "# Classes of error, and invariants\n\n"
-        "Written by `dmaudit explain --markdown classes > docs/classes.md` from `shadow/classes.cpp`; a test compares, and\n"
+        "Written by `dmaudit explain --markdown classes > docs/classes.md` from `shadow/classes.cpp`; a test compares, "
+        "and\n"
         "another holds that each class and each invariant has a rule, or an answer why not.\n\n"
-        "The first list is what the checkers for DMA that are known to us look for, put together: Linux' `dma-debug` and its\n"
-        "`dmapool` checks, Windows' Driver Verifier, the bounce and ownership checks of the BSDs and of macOS, AddressSanitizer\n"
-        "and MemorySanitizer, IOMMUs, and what papers on drivers and devices report; with it what none of them sees. The second\n"
-        "is what must hold of an allocator and mapping layer whatever happens. Both are a map from what can go wrong to what\n"
+        "The first list is what the checkers for DMA that are known to us look for, put together: Linux' `dma-debug` "
+        "and its\n"
+        "`dmapool` checks, Windows' Driver Verifier, the bounce and ownership checks of the BSDs and of macOS, "
+        "AddressSanitizer\n"
+        "and MemorySanitizer, IOMMUs, and what papers on drivers and devices report; with it what none of them sees. "
+        "The second\n"
+        "is what must hold of an allocator and mapping layer whatever happens. Both are a map from what can go wrong "
+        "to what\n"
         "dmaudit says: the [rules](rules.md) are the mechanism.\n\n"
         "## 42 classes\n\n| # | what goes wrong | rules | what has no rule, and why |\n|---|---|---|---|\n";
     for (const ErrorClass& c : error_classes())
