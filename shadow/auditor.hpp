@@ -276,6 +276,8 @@ class Auditor {
     uint8_t* token(Tag block) const { return tokens_ + uint64_t{tag_slot(block)} * token_bytes; }
     void scribble_over(Range);
     std::optional<uint64_t> first_not_scribbled(Range) const;
+    void note_tail(Tag block);
+    bool check_tail(Tag block); // false and a violation: the provider has written into it
     std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     // managed

@@ -81,6 +81,8 @@ int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, Via vi
         return withheld;
     if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
         return fail(RuleId::wrong_direction, rec.at, tag, "direction against the block's"), withheld;
+    if (!check_tail(tag))
+        return withheld;
     evidence_->reload(rec.at); // nobody waits any more for what the device wrote
     scribble_over(rec.at);
     current_ = rec.at;
