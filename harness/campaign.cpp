@@ -12,7 +12,7 @@ void Campaign::step()
     if (!r.violation)
         return;
     violations_[static_cast<size_t>(r.violation->rule)]++;
-    if (case_.world.mode == Mode::hostile && rule(r.violation->rule).fault == Fault::client)
+    if (!counts(case_, *r.violation))
         return;
     const BugKey key = key_of(case_, r);
     if (std::any_of(findings_.begin(), findings_.end(), [&](const Finding& f) { return f.key == key; }))

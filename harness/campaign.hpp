@@ -9,6 +9,12 @@
 
 namespace dmaudit {
 
+// Does this violation count? In hostile cases those by the client are what is looked for, and only the others do.
+inline bool counts(const Case& c, const Violation& v)
+{
+    return c.world.mode != Mode::hostile || rule(v.rule).fault != Fault::client;
+}
+
 struct Finding {
     Case value; // minimised
     BugKey key;

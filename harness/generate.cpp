@@ -21,6 +21,7 @@ constexpr Profile all_profiles[] = {
     {"opaque", facet_opaque, Mode::conforming},
     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
+    {"mixed", all_facets, Mode::conforming, true},
 };
 
 class Generator {
@@ -34,7 +35,7 @@ class Generator {
     void run()
     {
         weigh();
-        const bool hostile = profile_.mode == Mode::hostile;
+        const bool hostile = out_.world.mode == Mode::hostile;
         const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
         while (out_.count < steps_) {
             Step s;
@@ -75,7 +76,7 @@ class Generator {
             byte = static_cast<uint8_t>(rng_.next());
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
-        out_.world.mode = profile_.mode;
+        out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
         if (profile_.facets == facet_pool) // a device behind an IOMMU has none
             for (DeviceSpec& d : out_.world.devices)
                 d.iommu = 0;
@@ -88,8 +89,10 @@ class Generator {
     void weigh()
     {
         for (uint8_t op = 0; op < op_count; op++) {
-            const bool off = rng_.chance(1, 5);
+            const bool off = rng_.chance(1, 5) && profile_.swarm;
             uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
+            if (!profile_.swarm)
+                w = 55;
             if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>())
                 w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
             if (specs()[op].actor == Actor::machine)
