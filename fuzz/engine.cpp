@@ -89,6 +89,8 @@ Session& session()
 
 [[noreturn]] void stop(const std::string& text)
 {
+    if (watched.quiet) // what the page does not tell is a failure of its own
+        std::_Exit(watched.progress->state == Progress::found ? 0 : 3);
     std::fputs(text.c_str(), stderr);
     std::fflush(stderr);
     std::abort();
@@ -154,6 +156,8 @@ void run(const Target& t, std::span<const uint8_t> bytes, const dmaudit_provider
     if (r.violation && counts(c, *r.violation)) {
         if (watched.progress)
             watched.progress->record(key_of(c, r));
+        if (watched.quiet)
+            std::_Exit(0);
         stop_at(t, c, r, provider);
     }
     if (c.world.mode == Mode::hostile)

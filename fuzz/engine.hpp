@@ -24,6 +24,7 @@ struct Watch {
     Progress* progress = nullptr;
     Canary canary;
     Judge* judge = nullptr; // null: nothing is switched off
+    bool quiet = false;     // the page says it all: no report
 };
 void watch(const Watch&);
 void use_swarm(bool on); // in the mutator; at first it is on

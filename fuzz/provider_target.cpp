@@ -47,7 +47,7 @@ Progress* page(std::string_view fd)
 int LLVMFuzzerInitialize(int* argc, char*** argv)
 {
     static Progress unwatched;
-    fuzz::Watch w{&unwatched, {}, nullptr};
+    fuzz::Watch w{&unwatched, {}, nullptr, false};
     std::string provider = "builtin";
     Switches switches;
     for (int i = 1; i < *argc; i++) {
@@ -58,7 +58,7 @@ int LLVMFuzzerInitialize(int* argc, char*** argv)
         if (const auto v = value("--provider="))
             provider = *v;
         else if (const auto fd = value("--progress="))
-            w.progress = page(*fd);
+            w.progress = page(*fd), w.quiet = true;
         else if (const auto off = value("--without="); off && !switch_off(*off, switches))
             refuse("--without: no such switch");
     }

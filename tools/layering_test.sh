@@ -3,7 +3,7 @@
 #
 #   layering_test.sh SOURCE_DIR
 #
-# From the ground up: include < machine < shadow < allocator < harness < providers < properties < fuzz < corpus < tools <
+# From the ground up: include < machine < shadow < allocator < harness < providers < properties < fuzz < corpus < score < tools <
 # bench. A file may include its own folder and those before it, and besides:
 #   include       nothing of the project but itself
 #   machine       only the header and itself
@@ -17,7 +17,7 @@
 # there counts, so libraries and the sources of Linux are not looked at.
 set -u
 
-layers=(include machine shadow allocator harness providers properties fuzz corpus tools bench)
+layers=(include machine shadow allocator harness providers properties fuzz corpus score tools bench)
 # Folders that hold no code of the project's own, or code that is not built with it.
 others=" build cmake docs mutants oss-fuzz scripts "
 
