@@ -42,7 +42,7 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 8px}
 p{margin:4px 0 12px;max-width:80ch}.soft{color:var(--soft)}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:5px 10px;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;background:var(--panel);white-space:nowrap}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td:first-child{white-space:nowrap}td:first-child .note{white-space:normal}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px}.scroll tr:last-child td{border-bottom:0}
 .none{color:var(--bad);font-weight:600}.note{color:var(--soft);font-size:12.5px}
 svg{display:block;width:100%;height:auto;border:1px solid var(--line);border-radius:6px;background:var(--panel)}

@@ -113,7 +113,8 @@ std::vector<Subject> broken_providers_of(const Places& places, std::string& erro
             error = fmt::format("{}:{}: {}", file.string(), parsed.error.line, parsed.error.message);
             return {};
         }
-        if (at == text.npos || parsed.value.expect.kind != Expect::violation)
+        if (at == text.npos || parsed.value.expect.kind != Expect::violation ||
+            rule(parsed.value.expect.rule).fault == Fault::client)
             continue;
         const std::string name = text.substr(at + comment.size(), text.find('\n', at + 1) - at - comment.size());
         Subject& s = by_name[name];

@@ -12,7 +12,8 @@ std::string brief(double v)
     const bool millions = v >= 999'500;
     const double u = v / (millions ? 1e6 : 1e3);
     const char* unit = millions ? "M" : "k";
-    return u < 9.95 ? fmt::format("{:.1f}{}", u, unit) : fmt::format("{:.0f}{}", u, unit);
+    const bool whole = u >= 9.95 || u * 10 == static_cast<double>(static_cast<int>(u)) * 10;
+    return whole ? fmt::format("{:.0f}{}", u, unit) : fmt::format("{:.1f}{}", u, unit);
 }
 
 std::string rule_names(const std::vector<RuleId>& ids)
@@ -137,17 +138,38 @@ std::string survivors(const Campaign& c)
     return out;
 }
 
+// Names, with commas, in lines of a readable length.
+std::string wrapped(const std::vector<std::string>& names)
+{
+    std::string out = " ";
+    size_t width = 1;
+    for (size_t i = 0; i < names.size(); i++) {
+        if (width + names[i].size() > 118)
+            out += "\n ", width = 1;
+        out += fmt::format(" {}{}", names[i], i + 1 < names.size() ? "," : "");
+        width += names[i].size() + 2;
+    }
+    return out + "\n";
+}
+
 std::string missed(const Campaign& c)
 {
     std::string out;
     for (size_t e = 0; e < c.engines.size(); e++) {
-        std::string names;
+        std::vector<std::string> names;
         for (size_t s = 0; s < c.subjects.size(); s++)
-            if (const Result r = result(c, s, e); r.trials && r.detected < r.trials)
-                names += fmt::format("  {} ({} of {}; reached {}, triggered {})\n", c.subjects[s].id,
-                                     r.trials - r.detected, r.trials, r.reached, r.triggered);
+            if (const Result r = result(c, s, e); r.trials && r.detected < r.trials) {
+                std::string remark;
+                if (r.detected)
+                    remark = fmt::format("{} of {}", r.trials - r.detected, r.trials);
+                else if (r.triggered)
+                    remark = "triggered";
+                else if (r.reached)
+                    remark = "reached";
+                names.push_back(c.subjects[s].id + (remark.empty() ? "" : " (" + remark + ")"));
+            }
         if (!names.empty())
-            out += fmt::format("missed by {}:\n{}", c.engines[e]->name, names);
+            out += fmt::format("missed by {} ({}):\n{}", c.engines[e]->name, names.size(), wrapped(names));
     }
     std::string unusable;
     for (size_t s = 0; s < c.subjects.size(); s++)
