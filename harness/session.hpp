@@ -43,12 +43,22 @@ class Session final : MachineObserver, Evidence {
     // Only the auditor's verdict on the client is taken back.
     void forgive() { auditor_.forgive(); }
 
+    // Told of each platform call before it takes effect. May be null.
+    struct Probe {
+        virtual ~Probe() = default;
+        virtual void platform_call() = 0;
+    }* probe = nullptr;
+
     // Bytes that the CPU may read, are defined, and do not hold what they must: the first one.
     std::optional<uint64_t> first_wrong(Range) const;
 
   private:
     // MachineObserver
-    void platform_call(PlatformCall, uint64_t, uint64_t) override {}
+    void platform_call(PlatformCall, uint64_t, uint64_t) override
+    {
+        if (probe)
+            probe->platform_call();
+    }
     bool may_uncache(uint64_t at, uint64_t len) override;
     void writeback_over_stale(uint64_t line_at) override { auditor_.writeback_over_stale(line_at); }
     void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override { auditor_.drops_dirty(line_at); }

@@ -288,7 +288,7 @@ void Machine::enter(PlatformCall call, uint64_t at, uint64_t len)
 
 bool Machine::injected()
 {
-    if (fault_nth_ == 0 || ++fallible_ != fault_nth_)
+    if (++fallible_ != fault_nth_) // counted from 1, so 0 is never met
         return false;
     fault_fired_ = true;
     return true;

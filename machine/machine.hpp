@@ -109,6 +109,9 @@ class Machine {
     // Returns how many armed acts fired; what did not fire is disarmed.
     unsigned end_call();
     bool fault_fired() const { return fault_fired_; } // in the last call
+    // Platform calls inside the last call, and how many of them may fail.
+    uint64_t platform_calls() const { return calls_; }
+    uint64_t fallible_calls() const { return fallible_; }
 
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }

@@ -1,5 +1,6 @@
 // The engines: what is run in the child of a trial.
 #include "harness/generate.hpp"
+#include "harness/verify.hpp"
 #include "properties/streams.hpp"
 #include "providers/builtin/builtin.hpp"
 #include "providers/providers.hpp"
@@ -23,17 +24,27 @@ namespace {
     std::_Exit(2);
 }
 
+// The provider of a trial, in the child.
+struct Subjected {
+    Chosen chosen;
+    const dmaudit_provider* provider;
+    Canary canary;
+
+    Subjected(const Job& job, Progress& p) : chosen(choose_provider(job.subject->provider)), provider(chosen.provider)
+    {
+        if (!provider)
+            refuse(p, chosen.error);
+        if (chosen.plugin)
+            canary = {static_cast<const volatile uint64_t*>(chosen.plugin->symbol(Canary::reached_symbol)),
+                      static_cast<const volatile uint64_t*>(chosen.plugin->symbol(Canary::triggered_symbol))};
+    }
+};
+
 // Case after case in this process, until one shows something.
 template <class Next> void hunt(const Job& job, Progress& p, Next next)
 {
-    const Chosen chosen = choose_provider(job.subject->provider);
-    if (!chosen.provider)
-        refuse(p, chosen.error);
-    Canary canary;
-    if (chosen.plugin)
-        canary = {static_cast<const volatile uint64_t*>(chosen.plugin->symbol(Canary::reached_symbol)),
-                  static_cast<const volatile uint64_t*>(chosen.plugin->symbol(Canary::triggered_symbol))};
-    Judge judge(*chosen.provider, builtin_provider(), job.switches);
+    const Subjected subject(job, p);
+    Judge judge(*subject.provider, builtin_provider(), job.switches);
     Case c;
     p.state = Progress::running;
     uint64_t refused = 0;
@@ -41,7 +52,7 @@ template <class Next> void hunt(const Job& job, Progress& p, Next next)
         next(c);
         p.executions++;
         const auto key = judge.run(c);
-        canary.look(p);
+        subject.canary.look(p);
         refused += judge.refuses_to_open();
         if (key) {
             p.record(*key);
@@ -72,6 +83,44 @@ void properties_streams(const Job& job, Progress& p, int)
 {
     properties::Streams streams(first_of(job.seed), job.switches.swarm);
     hunt(job, p, [&](Case& c) { streams.next(c); });
+}
+
+// Scope after scope, one move deeper each time around. The same for every seed.
+void exhaustive(const Job& job, Progress& p, int)
+{
+    const Subjected subject(job, p);
+    p.state = Progress::running;
+    for (unsigned depth = 1;; depth++)
+        for (const std::string_view scope_name : verify_scopes())
+            for (const std::string_view facet : verify_facets()) {
+                const auto scope = verify_scope(scope_name, facet);
+                if (!scope)
+                    continue;
+                VerifyLimits limits;
+                limits.depth = depth;
+                limits.executions = job.budget - p.executions;
+                limits.findings = 1;
+                const uint64_t before = p.executions;
+                const Verifier* running = nullptr;
+                limits.stop = [&] {
+                    if (running)
+                        p.executions = before + running->result().executions;
+                    subject.canary.look(p);
+                    return false;
+                };
+                Verifier verifier(*scope, *subject.provider, limits);
+                running = &verifier;
+                const VerifyResult& r = verifier.run();
+                p.executions = before + r.executions;
+                subject.canary.look(p);
+                if (!r.findings.empty())
+                    p.record(r.findings.front().key);
+                else if (p.executions < job.budget)
+                    continue;
+                else
+                    p.state = Progress::over;
+                std::_Exit(0);
+            }
 }
 
 std::string off(const Switches& s)
@@ -131,6 +180,7 @@ constexpr Engine all_engines[] = {
     {"properties", "the streams of cases that the property suite tries, in its proportions", properties_streams},
     {"structured", "libFuzzer with the structured mutator, guided by coverage and state transitions", fuzzer},
     {"bytes", "libFuzzer with its own mutators, guided likewise", fuzzer},
+    {"exhaustive", "every case of small scopes, one move deeper each time (dmaudit verify)", exhaustive},
 };
 
 } // namespace
@@ -150,6 +200,8 @@ const Engine* engine_named(std::string_view name)
 
 std::string engine_problem(const Job& job)
 {
+    if (job.engine->run == exhaustive && !job.switches.all_on())
+        return "nothing can be switched off in the exhaustive search";
     if (!job.subject->problem.empty())
         return job.subject->problem;
     if (job.engine->run != fuzzer)

@@ -43,6 +43,7 @@ int main(int argc, char** argv)
     verb("pack", "write a case in its binary form", add_pack);
     verb("min", "make a failing case as small as it gets", add_min);
     verb("fuzz", "generate cases and audit a provider with them", add_fuzz);
+    verb("verify", "run every case up to some depth over a small world", add_verify);
     verb("explain", "say what a rule means", add_explain);
     verb("score", "measure what the engines find of what is known to be wrong", add_score);
     verb("providers", "list the providers and what they promise", add_providers);

@@ -18,6 +18,7 @@ Action add_show(CLI::App&);
 Action add_pack(CLI::App&);
 Action add_fuzz(CLI::App&);
 Action add_min(CLI::App&);
+Action add_verify(CLI::App&);
 Action add_explain(CLI::App&);
 Action add_providers(CLI::App&);
 Action add_score(CLI::App&);
