@@ -35,6 +35,7 @@ class Phases {
     struct Phase {
         Interval ready;     // bytes with a known value; of a mapping: those that the device has written
         Interval cpu;       // of a mapping: bytes handed back to the CPU
+        Interval dirt;      // of a mapping: all that the CPU wrote since then lies in it
         bool dirty = false; // of a mapping: the CPU wrote since then
         uint64_t dir = 0, device = 0;
     };

@@ -106,7 +106,7 @@ void exhaustive(const Job& job, Progress& p, int)
                     if (running)
                         p.executions = before + running->result().executions;
                     subject.canary.look(p);
-                    return false;
+                    return p.executions >= job.budget;
                 };
                 Verifier verifier(*scope, *subject.provider, limits);
                 running = &verifier;

@@ -89,10 +89,11 @@ int run(Options o)
         o.places.objects = here + "/../mutants";
     score::Campaign c;
     std::string error;
-    if (o.of.empty() || o.of == "mutants")
+    if (o.of != "broken")
         c.subjects = score::seeded_bugs(o.places, error);
-    if (error.empty() && (o.of == "broken" || (o.of.empty() && c.subjects.empty())))
-        c.subjects = score::broken_providers_of(o.places, error);
+    if (error.empty() && (o.of == "broken" || o.of == "all" || (o.of.empty() && c.subjects.empty())))
+        for (score::Subject& s : score::broken_providers_of(o.places, error))
+            c.subjects.push_back(std::move(s));
     if (!error.empty())
         return unusable(error);
     if (c.subjects.empty())
@@ -174,8 +175,8 @@ Action add_score(CLI::App& app)
                    "only bugs of which this is a part of the id, or the family; * stands for anything; a,b: either");
     app.add_option(
            "--of", o->of,
-           "mutants (seeded in the allocator's code) or broken (at its boundary); default: mutants, if there are any")
-        ->check(CLI::IsMember({"mutants", "broken"}));
+           "mutants (seeded in the allocator's code) broken (at its boundary) or all; default: mutants, if there are any")
+        ->check(CLI::IsMember({"mutants", "broken", "all"}));
     app.add_flag("--quick", o->quick, "12 of the bugs, spread over the catalogue");
     app.add_option("--without", o->without,
                    "ablation: switch parts off: shadow, oracles, views, swarm, mutation (a,b: both)");
