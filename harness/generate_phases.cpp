@@ -148,7 +148,7 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
             (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
             return false;
         if (for_cpu) // would lose what the CPU wrote; two intervals are more than is kept here
-            return !(p.dirty && p.dir != to_device) && (p.cpu.empty() || (r.from <= p.cpu.to && p.cpu.from <= r.to));
+            return !(p.dirty && p.dir != to_device && (p.dirt.empty() || p.dirt.meets(r))) && (p.cpu.empty() || (r.from <= p.cpu.to && p.cpu.from <= r.to));
         if (p.dirty) // whole, so that no line stays half dirty
             return r.contains(p.cpu);
         return p.dir != bidirectional || p.cpu.contains(r) || p.ready.empty();
@@ -488,6 +488,10 @@ void Phases::append(const Step& s)
         p.ready.add(r);
         for (const Known& o : scope_.objects())
             if (o.alive && parent(o) == used && r.meets(Interval{0, o.length}.shifted(o.base))) {
+                const Interval wrote = r.common(Interval{0, o.length}.shifted(o.base)).shifted(-o.base);
+                Interval& dirt = of(o).dirt;
+                dirt = of(o).dirty && !dirt.empty() ? Interval{std::min(dirt.from, wrote.from), std::max(dirt.to, wrote.to)}
+                                                    : wrote;
                 of(o).dirty = true;
                 if (of(o).dir == from_device)
                     of(o).ready.add(r.common(Interval{0, o.length}.shifted(o.base)).shifted(-o.base));

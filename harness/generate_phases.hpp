@@ -36,6 +36,7 @@ class Phases {
         Interval ready;     // bytes with a known value; of a mapping: those that the device has written
         Interval cpu;       // of a mapping: bytes handed back to the CPU
         bool tested = false; // a single mapping, for its error
+        Interval dirt;      // of a mapping: all that the CPU wrote since then lies in it
         bool dirty = false; // of a mapping: the CPU wrote since then
         uint64_t dir = 0, device = 0;
     };

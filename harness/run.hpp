@@ -43,6 +43,7 @@ class Run {
     bool failed() const { return session_.violation().has_value(); }
 
   private:
+    friend class Situation; // looks at what is alive (verify)
     // ---- names ----
     bool made(uint64_t name) const { return made_[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)]; }
     void make(uint64_t name) { made_[static_cast<size_t>(obj_index(name_kind(name)))].set(name_number(name)); }

@@ -109,6 +109,12 @@ bool Cache::line_dirty(uint64_t at) const
     return forced_[l >> line_shift_] || !same_bytes(c_ + l, exchanged(l), line_);
 }
 
+bool Cache::line_stale(uint64_t at) const
+{
+    const uint64_t l = at & ~(line_ - 1);
+    return simulated_ && !uncached(at) && saved_[l >> line_shift_] && !same_bytes(s_.get() + l, d_.get() + l, line_);
+}
+
 bool Cache::byte_dirty(uint64_t at) const
 {
     return simulated_ && !uncached(at) && c_[at] != exchanged(at & ~(line_ - 1))[at & (line_ - 1)];

@@ -48,6 +48,7 @@ class Cache {
     // written with the value it had.
     std::optional<uint64_t> first_dirty(uint64_t at, uint64_t len) const;
     bool line_dirty(uint64_t at) const;
+    bool line_stale(uint64_t at) const; // a byte of it is stale
     bool byte_dirty(uint64_t at) const;
     bool byte_stale(uint64_t at) const; // a device wrote it and the CPU has not seen that
 
