@@ -152,6 +152,9 @@ class Allocator {
         return exporters_.export_pages(dma_bufs_, cpu, size, name);
     }
 
+    // See state_hash.hpp. No other call may be under way.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept;
     ~Allocator() = default;

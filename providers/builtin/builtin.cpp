@@ -230,6 +230,15 @@ constexpr dmaudit_streaming kStreaming{sizeof(dmaudit_streaming), 0, map_single,
 constexpr dmaudit_pool kPool{sizeof(dmaudit_pool), 0,           pool_declare, pool_alloc_from, pool_release_from,
                              pool_mmap_from,       pool_release};
 
+int state_hash(void* ctx, std::uint64_t hash[2]) noexcept
+{
+    StateHash state;
+    at(ctx).hash_state(state);
+    hash[0] = state.bits()[0];
+    hash[1] = state.bits()[1];
+    return DMAUDIT_OK;
+}
+
 // Not NATURAL_ALIGNMENT: a pool aligns its blocks relative to its own start, as Linux does, and a client may declare
 // one anywhere. Blocks from the arenas are naturally aligned.
 constexpr dmaudit_provider kBuiltin{
@@ -249,6 +258,7 @@ constexpr dmaudit_provider kBuiltin{
     &kBuiltinScatter,
     &kBuiltinManaged,
     &kBuiltinDmaBuf,
+    state_hash,
 };
 
 } // namespace
