@@ -54,6 +54,7 @@ struct VerifyResult {
     unsigned complete = 0;           // levels that were finished
     bool merging = false;
     uint64_t executions = 0; // sessions that were opened
+    uint64_t strayed = 0;    // states that the same moves did not lead to a second time: a provider with a memory
     std::array<uint64_t, op_count> by_op{}; // cases by their last op
     std::vector<VerifyFinding> findings;
     int open_error = 0; // the provider does not open in this world
@@ -72,6 +73,12 @@ class Verifier {
     const VerifyResult& run();
     const VerifyResult& result() const;
     VerifyLimits& limits();
+
+    // All that is known, as bytes; between two runs. Another search takes them up if it has the same scope, provider and
+    // ops; else, or if they are damaged, the error says why, and nothing has changed. A few states are reached again and
+    // compared: a provider that was changed meanwhile is noticed, as far as it shows in them.
+    std::string save() const;
+    std::string load(std::string_view bytes);
 
   private:
     struct Search;

@@ -84,20 +84,27 @@ int Walker::start(bool merge, StateKey& key, Reached& out)
 }
 
 // The moves of the path, decoded while they are made; what they are made of is kept.
-void Walker::follow(std::span<const uint64_t> path, Reached& out)
+bool Walker::follow(std::span<const uint64_t> path, Reached& out)
 {
-    open(out);
+    if (!open(out))
+        return false;
     for (const uint64_t code : path) {
         situation_.look(*run_, defined_);
         Choices choices = Choices::at(code);
         Move m;
-        moves_.propose(choices, situation_, m);
-        moves_.arm(Adversary::at(choices.rest()), situation_, m);
-        make(m);
+        if (!moves_.propose(choices, situation_, m))
+            return false;
+        const Adversary a = Adversary::at(choices.rest());
+        if (a.kind > Adversary::fail && a.line >= situation_.lines().size())
+            return false;
+        moves_.arm(a, situation_, m);
+        if (make(m) != Ran::done)
+            return false;
     }
     path_.assign(case_.steps.begin(), case_.steps.begin() + case_.count);
     defined_by_path_ = defined_;
     situation_.look(*run_, defined_);
+    return true;
 }
 
 // To the end of the same path once more.
@@ -114,9 +121,11 @@ void Walker::again(Reached& out)
 StateKey Walker::key_at(std::span<const uint64_t> path)
 {
     Reached unused;
-    follow(path, unused);
-    const StateKey key = state_key(*run_, session_).value_or(StateKey{});
-    close(false);
+    StateKey key;
+    if (follow(path, unused))
+        key = state_key(*run_, session_).value_or(StateKey{});
+    if (run_)
+        close(false);
     return key;
 }
 
@@ -183,7 +192,13 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
 
 void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const KnownStates* known, Reached& out)
 {
-    follow(path, out);
+    if (!follow(path, out)) { // the same moves have led here before
+        out.strayed++;
+        run_.reset();
+        if (session_.is_open())
+            session_.close();
+        return;
+    }
     bool there = true;
     Choices choices;
     do {

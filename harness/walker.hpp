@@ -25,7 +25,7 @@ struct Reached {
     std::vector<Failure> failures;
     VerifyLevel counts; // `states` is not counted here
     std::array<uint64_t, op_count> by_op{};
-    uint64_t executions = 0;
+    uint64_t executions = 0, strayed = 0;
 };
 
 // States that were reached before.
@@ -52,7 +52,7 @@ class Walker final : Session::Probe {
     enum class Ran : uint8_t { refused, done, failed };
     void platform_call() override;
     bool open(Reached&);
-    void follow(std::span<const uint64_t> path, Reached&);
+    bool follow(std::span<const uint64_t> path, Reached&); // false: it leads elsewhere now
     void again(Reached&);
     Ran make(const Move&);
     void close(bool give_back);

@@ -60,6 +60,13 @@ class Cache {
     // A coherent device wrote: both views change.
     void coherent_write(uint64_t at, uint64_t len, const uint8_t* in);
     const uint8_t* device_bytes() const { return d_.get(); }
+    // To look at all of it: S where a device has written since the last exchange, and the flags of a line.
+    const uint8_t* exchanged_bytes() const { return s_.get(); }
+    bool device_wrote_line(uint64_t at) const { return saved_[at >> line_shift_] != 0; }
+    bool forced_dirty(uint64_t at) const { return forced_[at >> line_shift_] != 0; }
+    static constexpr uint64_t block_bytes = 4096;
+    // Of a block of so many bytes: D or a flag may have changed since configure.
+    bool touched(uint64_t at) const { return touched_[at / block_bytes] != 0; }
     bool simulated() const { return simulated_; }
     uint64_t line() const { return line_; }
 

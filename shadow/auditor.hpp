@@ -175,6 +175,7 @@ class Auditor {
 
     // ---- to look at ----
     const ShadowMap& map() const { return map_; }
+    const IdentityMap& identity() const { return identity_; }
     const Slots<BufferRecord, Kind::buffer>& buffers() const { return buffers_; }
     const Slots<BlockRecord, Kind::block>& blocks() const { return blocks_; }
     const Slots<MappingRecord, Kind::mapping>& mappings() const { return mappings_; }

@@ -242,12 +242,37 @@ const dmaudit_managed managed{
     },
     [](void* ctx, uint32_t device, uint64_t id) { return inner().managed->release_group(self(ctx).ctx, device, id); }};
 
+// The built-in provider's state and what defects remember. The numbers of dma-bufs stay in: less is merged, that is all.
+int state_hash(void* ctx, uint64_t hash[2])
+{
+    const Instance& i = self(ctx);
+    const int rc = inner().state_hash(i.ctx, hash);
+    const auto add = [hash](uint64_t word) { dmaudit_hash_add(hash, word); };
+    const auto add_range = [&](const dmaudit_range& r) { add(r.phys), add(r.size); };
+    const auto add_cpu = [&](const void* cpu) { add(cpu ? dmaudit_phys_of(i.real, cpu) : 0); };
+    const auto add_block = [&](const dmaudit_block& b) {
+        add(b.device), add_cpu(b.cpu), add(b.bus), add(b.size), add(b.granted), add(b.flags), add(b.attrs);
+        add(b.cookie[0]), add(b.cookie[1]);
+    };
+    add(i.direction);
+    add_range(i.original), add_range(i.pool), add_range(i.header), add_range(i.mapped);
+    add_block(i.first);
+    for (uint64_t at = 0; i.snapshot && at < i.snapshot_bytes; at++)
+        add(static_cast<const uint8_t*>(i.snapshot)[at]);
+    add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
+    for (const ExportedNote& e : i.exported)
+        add(e.buf), add_cpu(e.cpu), add_block(e.block);
+    for (const AttachedNote& a : i.attached)
+        add(a.attachment), add(a.buf), add(a.maps), add(a.segment.bus), add(a.segment.length);
+    return rc;
+}
+
 template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
 {
     return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
                              (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>,
                              close, &coherent, &streaming, &pool, &scatter, &managed,
-                             defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is}...};
+                             defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is, state_hash}...};
 }
 
 } // namespace

@@ -58,6 +58,7 @@ struct Instance {
     dmaudit_range original, pool, header;
     dmaudit_block first;
     void* snapshot;
+    uint64_t snapshot_bytes;
     uint32_t count;
     void (*action)(void* data); // of managed DMA
     void* data;
