@@ -247,8 +247,18 @@ void DmaBufs::hash_state(StateHash& hash, const DmaBufExporters& exporters) cons
     hash.add(fds_.capacity());
 }
 
+void Parameters::hash_state(StateHash& hash) const noexcept
+{
+    for (std::uint32_t i = 0; i < platform_.devices(); i++) {
+        hash.add(states_[i].mask);
+        hash.add(states_[i].coherent_mask);
+        hash.add(states_[i].min_align_mask);
+    }
+}
+
 void Allocator::hash_state(StateHash& hash) const noexcept
 {
+    parameters_.hash_state(hash);
     arenas_.hash_state(hash);
     iommu_.hash_state(hash);
     pools_.hash_state(hash);

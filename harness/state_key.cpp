@@ -153,7 +153,7 @@ class StateWriter {
             put(w, b.at);
             put(w, b.granted);
             put(w, {b.device, reference(b.pool), b.windows, b.reachable, b.opaque, static_cast<uint64_t>(b.direction),
-                    b.managed});
+                    b.managed, b.pages, b.tail_open, b.tail_open ? 0 : b.tail_sum});
             const dmaudit_block& i = b.inner;
             put(w, {i.device, address(i.cpu), i.bus, i.size, i.granted, i.flags, i.attrs});
         });
@@ -193,6 +193,9 @@ class StateWriter {
         });
         for (const Tag t : a_.fds())
             add(reference(t));
+        for (unsigned i = 0; i < machine_.spec().n_devices; i++)
+            for (const uint64_t w : {a_.driver(i).mask, a_.driver(i).coherent_mask, a_.driver(i).min_align_mask})
+                add(w);
         const Ledger& l = a_.managed();
         for (unsigned i = 0; i < machine_.spec().n_devices; i++)
             add(l.bound(i));
@@ -212,7 +215,7 @@ class StateWriter {
         put(w, m.original);
         put(w, m.target);
         put(w, {m.device, static_cast<uint64_t>(m.direction), reference(m.object), m.reachable, m.bounced, m.blind,
-                reference(m.sg)});
+                m.tested, reference(m.sg)});
         const dmaudit_mapping& i = m.inner;
         put(w, {i.device, address(i.cpu), i.bus, i.size, i.direction, i.attrs});
         for (uint64_t at = m.original.at; at < m.original.end();) {
