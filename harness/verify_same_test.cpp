@@ -1,10 +1,12 @@
 // A search finds the same however it is run: merged or not, on one thread or two, at once or in parts.
 #include "harness/verify.hpp"
 
+#include "harness/walker.hpp"
 #include "providers/providers.hpp"
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 namespace dmaudit {
@@ -67,6 +69,69 @@ INSTANTIATE_TEST_SUITE_P(Scopes, Merging,
                                          Depth{"streaming", "bounce", 2}, Depth{"managed", "deep", 3}));
 
 // ---- the same, however it is run ----
+
+// Cases that end in the same state (by its key) have the same future: whatever comes next ends in the same states, and
+// breaks the same rules. On the built-in provider and on some that are broken.
+TEST(StateKeys, WithTheSameKeyTheFutureIsTheSame)
+{
+    struct Nothing final : KnownStates {
+        bool known(const StateKey&) const override { return false; }
+    } nothing;
+    const auto compare = [&](const char* provider, const char* facet, const char* name, unsigned most) {
+        const VerifyScope scope = *verify_scope(name, facet);
+        const VerifyLimits limits;
+        const Moves moves(scope);
+        Walker walker(scope, limits, moves, *provider_named(provider));
+        std::vector<std::vector<uint64_t>> paths{{}};
+        for (unsigned depth = 0; depth < 2; depth++) {
+            std::vector<std::vector<uint64_t>> longer;
+            for (const auto& path : paths) {
+                Reached out;
+                walker.expand(path, 0, {}, nullptr, out);
+                for (const Reached::State& s : out.states)
+                    if (!s.fails) {
+                        longer.push_back(path);
+                        longer.back().push_back(s.code);
+                    }
+            }
+            paths = std::move(longer);
+        }
+        using Future = std::pair<std::set<std::array<uint64_t, 2>>, std::set<std::array<unsigned, 3>>>;
+        const auto future = [&](const std::vector<uint64_t>& path, const StateKey& key) {
+            Reached out;
+            walker.begin_chunk();
+            walker.expand(path, 0, key, &nothing, out);
+            Future f;
+            for (const Reached::State& s : out.states)
+                f.first.insert(s.key.bits);
+            for (const Reached::Failure& x : out.failures)
+                if (x.key.op != op_count) // at the end the order of giving back counts
+                    f.second.insert({static_cast<unsigned>(x.key.rule), x.key.state, x.key.op});
+            return f;
+        };
+        std::map<std::array<uint64_t, 2>, Future> futures;
+        unsigned same = 0;
+        for (size_t i = 0; i < paths.size() && same < most; i++) {
+            const StateKey key = walker.key_at(paths[i]);
+            const Future f = future(paths[i], key);
+            const auto [at, first] = futures.emplace(key.bits, f);
+            same += !first;
+            EXPECT_EQ(at->second, f) << provider << ' ' << facet << ' ' << i;
+        }
+        EXPECT_GT(same, 10u) << facet;
+    };
+    for (const char* provider : {"builtin", "broken-no-clean-at-sync", "broken-put-keeps-one"}) {
+        compare(provider, "streaming", "small", 120);
+        compare(provider, "coherent", "deep", 60);
+        compare(provider, "pool", "small", 100);
+        compare(provider, "noncoherent", "deep", 60);
+        compare(provider, "scatter", "deep", 60);
+        compare(provider, "managed", "small", 60);
+        compare(provider, "dma_buf", "deep", 60);
+        compare(provider, "streaming", "bounce", 120);
+        compare(provider, "coherent", "iommu", 60);
+    }
+}
 
 void expect_same(const VerifyResult& a, const VerifyResult& b)
 {

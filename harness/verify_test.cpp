@@ -246,6 +246,43 @@ TEST(StateKeys, DoNotDependOnNames)
     EXPECT_NE(both, key_after({{0, 0, 1}})) << "one mapping";
 }
 
+// Of a byte all three values count, and the flags of its line.
+TEST(StateKeys, HoldAllOfTheCache)
+{
+    const VerifyScope scope = *verify_scope("small", "streaming");
+    const auto key_after = [&](auto tamper) {
+        Case c;
+        c.world = scope.world;
+        Session session;
+        session.open(c.world, builtin());
+        Tally tally;
+        OneRun run(c, session, builtin(), tally);
+        const uint64_t at = session.machine().ram_size() - 2048;
+        const uint8_t value = 7;
+        session.machine().cache().write(at, 1, &value); // a device's: D, and S is kept
+        tamper(session.machine(), at);
+        return state_key(run, session)->bits;
+    };
+    const auto plain = key_after([](Machine&, uint64_t) {});
+    EXPECT_EQ(plain, key_after([](Machine&, uint64_t) {}));
+    std::set<std::array<uint64_t, 2>> keys{plain};
+    const auto differs = [&](auto tamper) { return keys.insert(key_after(tamper)).second; };
+    EXPECT_TRUE(differs([](Machine& m, uint64_t at) { m.door()[at] = 9; })) << "C";
+    EXPECT_TRUE(differs([](Machine& m, uint64_t at) {
+        const uint8_t value = 9;
+        m.cache().write(at, 1, &value);
+    })) << "D";
+    EXPECT_TRUE(differs([](Machine& m, uint64_t at) { // D as before, S another
+        const uint8_t value = 7, other = 9;
+        m.cache().invalidate(at, 1);
+        m.cache().coherent_write(at, 1, &other);
+        m.cache().write(at, 1, &value);
+        m.door()[at] = Ram::initial_page()[at % 4096];
+    })) << "S";
+    EXPECT_TRUE(differs([](Machine& m, uint64_t at) { m.cache().wrote(at, 1); })) << "forced dirty";
+    EXPECT_TRUE(differs([](Machine& m, uint64_t) { m.cache().set_uncached(0, 4096, true); })) << "uncached";
+}
+
 // A move that the client may not make leaves no trace, so that the next one can be tried in the same session.
 TEST(Verify, RefusedMovesChangeNothing)
 {
