@@ -41,7 +41,7 @@ class Iommu {
     Constraints of_memory(const Constraints& constraints) const noexcept
     {
         const std::uint64_t page = platform_.page();
-        return {0, UINT64_MAX, constraints.align < page ? constraints.align : page, constraints.boundary};
+        return {0, UINT64_MAX, constraints.align < page ? constraints.align : page, constraints.boundary, constraints.keep};
     }
 
     // See state_hash.hpp.

@@ -17,7 +17,8 @@ static_assert(std::is_trivially_copyable_v<Case> && std::is_standard_layout_v<In
 
 void fit(Case& c, const Intake& shape)
 {
-    c.world.mode = shape.mode;
+    if (!shape.any_mode)
+        c.world.mode = shape.mode;
     c.expect = {};
     std::array<std::bitset<max_names>, obj_kinds> defined{};
     const auto entry = [&](uint64_t name) {

@@ -14,6 +14,8 @@ namespace dmaudit::fuzz {
 struct Intake {
     Mode mode;
     std::array<bool, op_count> keeps;
+    bool any_mode = false; // the case's own
+    bool swarm = true;     // of the mutator
 };
 
 // Bytes -> case. Steps with other ops are dropped, and the steps that depend on them.

@@ -21,6 +21,7 @@ constexpr Profile all_profiles[] = {
     {"opaque", facet_opaque, Mode::conforming},
     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
+    {"mixed", all_facets, Mode::conforming, true},
 };
 
 class Generator {
@@ -34,16 +35,17 @@ class Generator {
     void run()
     {
         weigh();
-        const bool hostile = profile_.mode == Mode::hostile;
+        const bool hostile = out_.world.mode == Mode::hostile;
         const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
         while (out_.count < steps_) {
             Step s;
             const bool war = out_.count >= peace;
             const bool careless = war ? rng_.chance(1, 3) : !hostile && rng_.chance(1, 24);
-            const bool first_write = out_.count && rng_.chance(1, 3) && fill(s);
-            for (unsigned tries = 0, op = 0; !first_write && tries < 24; tries++) {
+            const bool first_test = out_.world.check_errors && out_.count && test(s) && rng_.chance(15, 16);
+            const bool first_write = !first_test && out_.count && rng_.chance(1, 3) && fill(s);
+            for (unsigned tries = 0, op = 0; !first_test && !first_write && tries < 24; tries++) {
                 if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
-                    op = after_fault() ? choose_maker() : choose();
+                    op = after_fault() ? choose_maker() : choose_next();
                 s = propose(static_cast<uint8_t>(op), war && careless);
                 const bool full = layouts()[s.op].makes == obj_block && rng_.chance(1, 40); // the pool may be: try it
                 if (careless || full || phases_.legal(s))
@@ -75,7 +77,7 @@ class Generator {
             byte = static_cast<uint8_t>(rng_.next());
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
-        out_.world.mode = profile_.mode;
+        out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
         if (profile_.facets == facet_pool) // a device behind an IOMMU has none
             for (DeviceSpec& d : out_.world.devices)
                 d.iommu = 0;
@@ -84,14 +86,27 @@ class Generator {
         return out_.world;
     }
 
-    // Swarm: each case does without some ops and prefers others. That reaches states which even weights never see.
+    // Swarm: each case does without some ops and prefers others, and most are about a few families: 32 steps do not go
+    // far in all of them. That reaches states which even weights never see.
     void weigh()
     {
+        uint32_t families = profile_.facets;
+        if (profile_.swarm && rng_.chance(3, 4)) {
+            const uint64_t wanted = 1 + rng_.below(3);
+            families = 0;
+            for (uint64_t i = 0; i < wanted;)
+                if (const uint32_t one = 1u << rng_.below(8); one & profile_.facets)
+                    families |= one, i++;
+        }
         for (uint8_t op = 0; op < op_count; op++) {
-            const bool off = rng_.chance(1, 5);
+            const bool off = ((specs()[op].facets & families) == 0 || rng_.chance(1, 5)) && profile_.swarm;
             uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
+            if (!profile_.swarm)
+                w = 55;
             if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>())
                 w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
+            if (layouts()[op].n_names == 0 && layouts()[op].n_fields == 2 && layouts()[op].shapes[1] != Shape::nth)
+                w /= 3; // masks: they concern what comes later
             if (specs()[op].actor == Actor::machine)
                 w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
             weights_[op] = !contains(profile_, op) || off ? 0 : w;
@@ -108,6 +123,21 @@ class Generator {
             at -= weights_[op];
         }
         return with_object(first_op()); // everything is off
+    }
+
+    // Often something that can be done with what the last step made or used: what is deep is reached step by step.
+    uint8_t choose_next()
+    {
+        if (!out_.count || !rng_.chance(1, 3))
+            return choose();
+        const Step& last = out_.steps[out_.count - 1u];
+        const Layout& l = layouts()[last.op];
+        const uint8_t at = l.def != Layout::absent ? l.def : l.use;
+        uint8_t op = choose();
+        for (unsigned tries = 0; at != Layout::absent && tries < 8; tries++, op = choose())
+            if (layouts()[op].needs & name_kind(last.arg[at]))
+                break;
+        return op;
     }
 
     bool after_fault() const { return out_.count && out_.steps[out_.count - 1u].op == Ops::index_of<ops::Fail>(); }
@@ -188,6 +218,43 @@ class Generator {
         return phases_.legal(s);
     }
 
+    // Where errors count, the client tests a new mapping for one.
+    bool test(Step& s)
+    {
+        const Step& last = out_.steps[out_.count - 1u];
+        const Layout& l = layouts()[last.op];
+        if (l.makes != obj_mapping)
+            return false;
+        s = Step{};
+        s.op = Ops::index_of<ops::MappingError>();
+        s.arg[0] = last.arg[l.def];
+        return true;
+    }
+
+    // All that there can be of what the op makes, or a half or quarter.
+    uint64_t most(uint8_t op, const Known* used)
+    {
+        const World& w = scope_.world();
+        const Division d = divide(w, static_cast<unsigned>(rng_.below(w.n_banks)));
+        const Obj made = layouts()[op].makes;
+        const uint64_t all = used                 ? used->length
+                             : made == obj_buffer ? d.client
+                             : made == obj_pool   ? d.pool
+                                                  : d.arena;
+        return all >> rng_.below(3);
+    }
+
+    // Bytes before or behind the range that was used last: what a line, a page or a copy that is too long touches.
+    Interval next_to_last_range(const Known& k, bool before)
+    {
+        const uint64_t line = scope_.world().line, lengths[] = {1, line / 2, line, k.last.len};
+        const uint64_t len = lengths[rng_.below(4)];
+        const uint64_t end = k.last.off + k.last.len;
+        if (before)
+            return {k.last.off - std::min(len, k.last.off), k.last.off};
+        return {end, end + (k.length > end ? std::min(len, k.length - end) : 0)};
+    }
+
     // Random arguments, by the same tables as random bytes.
     Step propose(uint8_t op, bool err)
     {
@@ -197,6 +264,7 @@ class Generator {
         const auto fields = specs()[op].fields;
         const Known* used = nullptr;
         const uint64_t mode = rng_.below(16); // of the range
+        Interval beside;
         for (size_t a = 0; a < fields.size(); a++) {
             const auto code = static_cast<uint16_t>(rng_.below(codes::code_literal));
             if (fields[a].shape == Shape::def) {
@@ -209,8 +277,11 @@ class Generator {
                     if (k = object(fields[a].objs, false); k && tries < 5 && !err && !Phases::fits(op, *k))
                         k = nullptr;
                 s.arg[a] = k ? k->name : 0;
-                if (a == l.use)
+                if (a == l.use) {
                     used = k;
+                    if (k && (mode == 4 || mode == 5))
+                        beside = next_to_last_range(*k, mode == 4);
+                }
             } else if (fields[a].shape == Shape::lie && err) {
                 const bool lie = rng_.chance(1, 3);
                 s.arg[a] = lie ? 1 + rng_.below(lie_count - 1) : 0;
@@ -219,6 +290,11 @@ class Generator {
                 const bool aligned = rng_.chance(3, 4);
                 s.arg[a] = codes::value_of({scope_, s, l, used}, a,
                                            aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+            } else if (fields[a].shape == Shape::size && rng_.chance(1, 16)) {
+                s.arg[a] = most(op, used);
+            } else if (used && (mode == 4 || mode == 5) && (a == l.off || a == l.len) && l.off != Layout::absent &&
+                       l.len != Layout::absent) {
+                s.arg[a] = a == l.off ? beside.from : beside.to - beside.from;
             } else if (used && mode >= 6 && (a == l.off || a == l.len) && l.off != Layout::absent &&
                        l.len != Layout::absent) {
                 const bool last =

@@ -19,6 +19,19 @@ class Session final : MachineObserver, Evidence {
     void close();
     bool is_open() const { return provider_ != nullptr; }
 
+    // Ablation, for the next sessions. `shadow` off: the auditor only passes calls on and remembers them; what the CPU
+    // and devices read is still compared, which takes a case that is legal. `views` off: memory has one view, as if
+    // every device snooped (what providers are told does not change).
+    void ablate(bool shadow, bool views)
+    {
+        auditor_.audit(shadow);
+        blind_reads_ = !shadow;
+        one_view_ = !views;
+    }
+    bool compares_all_reads() const { return blind_reads_; }
+    // Was the violation found by something else than the auditor: data, capacity, locks, what close left behind?
+    bool found_without_auditor() const { return by_session_; }
+
     Machine& machine() { return machine_; }
     Auditor& auditor() { return auditor_; }
     const Auditor& auditor() const { return auditor_; }
@@ -92,6 +105,7 @@ class Session final : MachineObserver, Evidence {
     World world_;
     const dmaudit_provider* provider_ = nullptr;
     void* ctx_ = nullptr;
+    bool one_view_ = false, blind_reads_ = false, by_session_ = false;
     std::optional<Violation> own_;
 };
 

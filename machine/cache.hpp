@@ -75,7 +75,10 @@ class Cache {
     {
         return saved_[line_at >> line_shift_] ? s_.get() + line_at : d_.get() + line_at;
     }
-    template <class F> void each_line(uint64_t at, uint64_t len, F f) const;
+    template <class F> void each_part(uint64_t at, uint64_t len, F f) const;
+    bool any_flag(const std::vector<uint8_t>& flags, uint64_t from, uint64_t end) const; // of the lines of one part
+    bool same_views(uint64_t from, uint64_t end) const;
+    bool settled(uint64_t from, uint64_t end) const;
     void touch_device(uint64_t at, uint64_t len);
     void writeback(uint64_t line_at);
     void drop(uint64_t line_at);

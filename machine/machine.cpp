@@ -138,7 +138,7 @@ void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
     for (unsigned i = 0; i < spec.n_devices; i++) {
         const auto& d = spec.devices[i];
         devices_[i] = {sizeof(dmaudit_device), d.coherent ? 1u : 0u, d.limit, d.offset};
-        simulated |= !d.coherent;
+        simulated |= !d.coherent && !spec.one_view;
     }
     for (; filled_ < ram_size_; filled_ += 4096)
         copy_bytes(ram_.door() + filled_, Ram::initial_page(), 4096);

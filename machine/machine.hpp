@@ -24,6 +24,7 @@ struct MachineSpec {
     };
     uint64_t page = 4096, line = 64;
     unsigned n_banks = 0, n_devices = 0;
+    bool one_view = false; // devices see what the CPU sees, whatever the provider is told of them
     std::array<Bank, most> banks{};
     std::array<Device, most> devices{};
 };

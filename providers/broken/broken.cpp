@@ -18,10 +18,12 @@ const dmaudit_provider& inner()
     return builtin_provider();
 }
 
-constexpr size_t count = defect_count + dma_buf_defect_count;
+constexpr size_t count = defect_count + dma_buf_defect_count + crash_defect_count;
 const Defect& defect(size_t n)
 {
-    return n < defect_count ? defects[n] : dma_buf_defects[n - defect_count];
+    return n < defect_count                          ? defects[n]
+           : n < defect_count + dma_buf_defect_count ? dma_buf_defects[n - defect_count]
+                                                     : crash_defects[n - defect_count - dma_buf_defect_count];
 }
 
 template <size_t Index> int open_broken(const dmaudit_platform* platform, void** ctx)
@@ -46,6 +48,8 @@ template <size_t Index> int open_broken(const dmaudit_platform* platform, void**
 void close(void* ctx)
 {
     Instance& i = self(ctx);
+    if (i.defect->before_close)
+        i.defect->before_close(i);
     inner().close(i.ctx);
     const dmaudit_platform* platform = i.real;
     platform->meta_free(platform->self, i.snapshot);
@@ -69,6 +73,8 @@ const dmaudit_coherent coherent{
     },
     [](void* ctx, const dmaudit_block* block) {
         const In in(self(ctx), Call::free);
+        if (in.i.defect->before_free)
+            in.i.defect->before_free(in.i);
         const int rc = in.i.defect->skips_free ? static_cast<int>(DMAUDIT_OK) : inner().coherent->free(in.i.ctx, block);
         if (in.i.defect->after_free)
             in.i.defect->after_free(in.i, *block);
@@ -112,6 +118,8 @@ const dmaudit_streaming streaming{
     [](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) {
         const In in(self(ctx), Call::unmap);
         in.i.direction = m->direction;
+        if (in.i.defect->before_unmap)
+            in.i.defect->before_unmap(in.i);
         return inner().streaming->unmap_single(in.i.ctx, m, in.i.defect->copies_one_less && used ? used - 1 : used,
                                                attrs);
     },

@@ -1,0 +1,82 @@
+# From a patch to the sources that have to be compiled anew: those that it changes, and of the rest those that include a
+# header that it changes. Worked out when CMake runs, which it does again when a patch or an include may have changed.
+
+# sources_of(OUT target...): their sources, relative to the top folder.
+function(sources_of out)
+  set(all)
+  foreach(target ${ARGN})
+    get_target_property(folder ${target} SOURCE_DIR)
+    get_target_property(sources ${target} SOURCES)
+    foreach(source IN LISTS sources)
+      cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${folder} NORMALIZE)
+      file(RELATIVE_PATH source ${CMAKE_SOURCE_DIR} ${source})
+      list(APPEND all ${source})
+    endforeach()
+  endforeach()
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()
+
+# headers_of(OUT file): the project's own headers that a file includes, directly or not. Remembered for each file.
+function(headers_of out file)
+  get_property(known GLOBAL PROPERTY mutants_headers_of_${file} SET)
+  if(NOT known)
+    set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${file})
+    set_property(GLOBAL PROPERTY mutants_headers_of_${file} "") # an end, should headers include each other
+    file(STRINGS ${CMAKE_SOURCE_DIR}/${file} lines REGEX "^ *# *include *\"[^\"]+\"")
+    set(all)
+    foreach(line IN LISTS lines)
+      string(REGEX REPLACE ".*\"([^\"]+)\".*" "\\1" header "${line}")
+      if(EXISTS ${CMAKE_SOURCE_DIR}/${header})
+        headers_of(below ${header})
+        list(APPEND all ${header} ${below})
+      endif()
+    endforeach()
+    list(REMOVE_DUPLICATES all)
+    set_property(GLOBAL PROPERTY mutants_headers_of_${file} "${all}")
+  endif()
+  get_property(all GLOBAL PROPERTY mutants_headers_of_${file})
+  set(${out} "${all}" PARENT_SCOPE)
+endfunction()
+
+# touched_by(OUT patch): the files that a patch changes.
+function(touched_by out patch)
+  set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${patch})
+  file(STRINGS ${patch} lines REGEX "^\\+\\+\\+ b/")
+  list(TRANSFORM lines REPLACE "^\\+\\+\\+ b/([^\t ]+).*" "\\1")
+  if(NOT lines)
+    message(FATAL_ERROR "${patch}: expected a unified diff with lines like `+++ b/allocator/pool.cpp`, found none")
+  endif()
+  foreach(file IN LISTS lines)
+    if(NOT EXISTS ${CMAKE_SOURCE_DIR}/${file})
+      message(FATAL_ERROR "${patch}: expected to change files that exist, found ${file}")
+    endif()
+  endforeach()
+  set(${out} ${lines} PARENT_SCOPE)
+endfunction()
+
+# patched_sources(OUT patch id candidate...): what a target made of the candidates compiles anew. Patched copies come into
+# being below src/ID, where the target has to look for headers first.
+function(patched_sources out patch id)
+  touched_by(touched ${patch})
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/src/${id})
+  list(TRANSFORM touched PREPEND ${CMAKE_SOURCE_DIR}/ OUTPUT_VARIABLE originals)
+  list(TRANSFORM touched PREPEND ${folder}/ OUTPUT_VARIABLE copies)
+  add_custom_command(OUTPUT ${copies}
+    COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/apply.sh ${patch} ${CMAKE_SOURCE_DIR} ${folder} ${touched}
+    DEPENDS ${patch} ${originals} ${CMAKE_CURRENT_SOURCE_DIR}/apply.sh
+    COMMENT "Patching for ${id}" VERBATIM)
+  set(sources ${copies})
+  foreach(candidate IN LISTS ARGN)
+    if(candidate IN_LIST touched)
+      continue()
+    endif()
+    headers_of(headers ${candidate})
+    foreach(file IN LISTS touched)
+      if(file IN_LIST headers)
+        list(APPEND sources ${CMAKE_SOURCE_DIR}/${candidate})
+        break()
+      endif()
+    endforeach()
+  endforeach()
+  set(${out} ${sources} PARENT_SCOPE)
+endfunction()
