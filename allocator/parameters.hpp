@@ -41,6 +41,7 @@ class Parameters {
     std::optional<Device> for_mapping(std::uint32_t device) noexcept { return narrowed(device, &State::mask); }
     std::optional<Device> for_memory(std::uint32_t device) noexcept { return narrowed(device, &State::coherent_mask); }
 
+    // See state_hash.hpp.
     void hash_state(StateHash& hash) const noexcept;
 
   private:

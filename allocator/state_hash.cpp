@@ -23,6 +23,14 @@ void mix(StateHash& hash, const PageRun& run)
     hash.add(run.order);
 }
 
+// As it was when it was attached: its masks may have changed since.
+void mix(StateHash& hash, const Device& device)
+{
+    hash.add(device.index);
+    hash.add(device.limit);
+    hash.add(device.min_align_mask);
+}
+
 void mix(StateHash& hash, const Platform& platform, const CoherentBlock& block)
 {
     hash.add(block.device);
@@ -49,6 +57,15 @@ void Bitmap::hash_state(StateHash& hash) const noexcept
     hash.add(pages_);
     for (std::uint64_t page = 0; page < pages_; page++)
         hash.add(is_free(page, 1) ? kNothing : static_cast<std::uint64_t>(order_at(page) + 1));
+}
+
+void Parameters::hash_state(StateHash& hash) const noexcept
+{
+    for (std::uint32_t i = 0; i < platform_.devices(); i++) {
+        hash.add(states_[i].mask);
+        hash.add(states_[i].coherent_mask);
+        hash.add(states_[i].min_align_mask);
+    }
 }
 
 void Arenas::hash_state(StateHash& hash) const noexcept
@@ -188,7 +205,7 @@ void DmaBufExporters::hash_state(StateHash& hash, const void* priv) const noexce
         std::uint64_t before = 0; // syncs go in the order in which they were mapped
         for (const Importer* k = of.importers; k != nullptr; k = k->next)
             before += k->state == Importer::State::Live && k->serial < i->serial;
-        hash.add(i->device.index);
+        mix(hash, i->device);
         hash.add(static_cast<std::uint64_t>(i->state));
         hash.add(i->pins);
         if (i->state == Importer::State::Idle)
@@ -214,7 +231,7 @@ void DmaBufs::hash_state(StateHash& hash, const DmaBufExporters& exporters) cons
         one.add(buf.kmaps);
         one.add(buf.vmaps != 0 ? place_of(platform_, buf.vmap_cpu) : kNothing);
         for (const Attachment* a = buf.attachments; a != nullptr; a = a->next) {
-            one.add(a->device.index);
+            mix(one, a->device);
             for (const std::uint64_t n : a->maps)
                 one.add(n);
             if (!a->mapped())
@@ -245,15 +262,6 @@ void DmaBufs::hash_state(StateHash& hash, const DmaBufExporters& exporters) cons
     attachments_.hash_set(hash, nothing);
     accesses_.hash_set(hash, nothing);
     hash.add(fds_.capacity());
-}
-
-void Parameters::hash_state(StateHash& hash) const noexcept
-{
-    for (std::uint32_t i = 0; i < platform_.devices(); i++) {
-        hash.add(states_[i].mask);
-        hash.add(states_[i].coherent_mask);
-        hash.add(states_[i].min_align_mask);
-    }
 }
 
 void Allocator::hash_state(StateHash& hash) const noexcept

@@ -34,6 +34,7 @@ class Session final : MachineObserver, Evidence {
 
     Machine& machine() { return machine_; }
     Auditor& auditor() { return auditor_; }
+    const Auditor& auditor() const { return auditor_; }
     Contents& contents() { return contents_; }
     const Contents& contents() const { return contents_; }
     const World& world() const { return world_; }

@@ -153,7 +153,7 @@ class StateWriter {
             put(w, b.at);
             put(w, b.granted);
             put(w, {b.device, reference(b.pool), b.windows, b.reachable, b.opaque, static_cast<uint64_t>(b.direction),
-                    b.managed, b.pages, b.tail_open, b.tail_open ? 0 : b.tail_sum});
+                    b.managed, b.pages, b.tail_sum, b.tail_open});
             const dmaudit_block& i = b.inner;
             put(w, {i.device, address(i.cpu), i.bus, i.size, i.granted, i.flags, i.attrs});
         });
@@ -193,9 +193,15 @@ class StateWriter {
         });
         for (const Tag t : a_.fds())
             add(reference(t));
-        for (unsigned i = 0; i < machine_.spec().n_devices; i++)
-            for (const uint64_t w : {a_.driver(i).mask, a_.driver(i).coherent_mask, a_.driver(i).min_align_mask})
-                add(w);
+        for (unsigned i = 0; i < machine_.spec().n_devices; i++) {
+            const Auditor::Driver& d = a_.driver(i);
+            add(d.mask);
+            add(d.coherent_mask);
+            add(d.min_align_mask);
+        }
+        for (unsigned n = 0; run_.case_.world.check_errors && n < max_names; n++) // by name: a client may ask about them
+            if (run_.failed_maps_[n])
+                add(n);
         const Ledger& l = a_.managed();
         for (unsigned i = 0; i < machine_.spec().n_devices; i++)
             add(l.bound(i));
@@ -215,7 +221,8 @@ class StateWriter {
         put(w, m.original);
         put(w, m.target);
         put(w, {m.device, static_cast<uint64_t>(m.direction), reference(m.object), m.reachable, m.bounced, m.blind,
-                m.tested, reference(m.sg)});
+                reference(m.sg)});
+        put(w, {run_.case_.world.check_errors && m.tested});
         const dmaudit_mapping& i = m.inner;
         put(w, {i.device, address(i.cpu), i.bus, i.size, i.direction, i.attrs});
         for (uint64_t at = m.original.at; at < m.original.end();) {

@@ -23,6 +23,7 @@ void Verifier::Search::take(const Reached& r, unsigned depth)
     level.evictions += r.counts.evictions;
     result.executions += r.executions;
     result.strayed += r.strayed;
+    result.refused_with_effect += r.refused_with_effect;
     for (size_t i = 0; i < op_count; i++)
         result.by_op[i] += r.by_op[i];
     uint64_t again = 0; // failures of states that another chunk of this batch has reached before
@@ -70,7 +71,7 @@ void Verifier::Search::work(Walker& w, size_t first, size_t n, std::vector<Reach
             if (nodes[node].fails)
                 continue;
             path_to(node, path);
-            w.expand(path, node, result.merging ? this : nullptr, out[c]);
+            w.expand(path, node, nodes[node].key, result.merging ? this : nullptr, out[c]);
         }
     }
 }
@@ -79,7 +80,7 @@ void Verifier::Search::run()
 {
     using End = VerifyResult::End;
     while (walkers.size() < std::max(1u, limits.threads))
-        walkers.push_back(std::make_unique<Walker>(scope, moves, provider));
+        walkers.push_back(std::make_unique<Walker>(scope, limits, moves, provider));
     if (nodes.empty())
         start();
     if (result.open_error)

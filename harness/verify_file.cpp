@@ -227,7 +227,7 @@ bool Verifier::Search::plausible() const
 {
     if (!result.merging)
         return true;
-    Walker w(scope, moves, provider);
+    Walker w(scope, limits, moves, provider);
     std::vector<uint64_t> path;
     const size_t step = nodes.size() / 256 + 1;
     for (size_t i = 0; i < nodes.size(); i += step) {

@@ -6,8 +6,9 @@
 
 namespace dmaudit {
 
-Walker::Walker(const VerifyScope& scope, const Moves& moves, const dmaudit_provider& provider)
-    : scope_(scope), moves_(moves), provider_(provider)
+Walker::Walker(const VerifyScope& scope, const VerifyLimits& limits, const Moves& moves,
+               const dmaudit_provider& provider)
+    : scope_(scope), limits_(limits), moves_(moves), provider_(provider)
 {
     case_.world = scope.world;
 }
@@ -172,6 +173,8 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
         failed(out);
         return;
     }
+    if (limits_.look)
+        limits_.look(*run_, session_);
     Reached::State state{{}, code, parent, false};
     if (known) {
         state.key = *state_key(*run_, session_);
@@ -190,15 +193,17 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
     out.states.push_back(state);
 }
 
-void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const KnownStates* known, Reached& out)
+void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const StateKey& key, const KnownStates* known,
+                    Reached& out)
 {
-    if (!follow(path, out)) { // the same moves have led here before
+    if (!follow(path, out) || (known && !(state_key(*run_, session_) == key))) { // the same moves have led here before
         out.strayed++;
         run_.reset();
         if (session_.is_open())
             session_.close();
         return;
     }
+    const auto before = limits_.check_refused ? state_key(*run_, session_) : std::nullopt;
     bool there = true;
     Choices choices;
     do {
@@ -220,6 +225,8 @@ void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const Known
         session_.probe = nullptr;
         if (ran == Ran::refused) {
             out.counts.refused++;
+            if (limits_.check_refused && !(state_key(*run_, session_) == before))
+                out.refused_with_effect++;
             continue;
         }
         out.counts.evictions += m.line_only;

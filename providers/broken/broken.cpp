@@ -242,7 +242,7 @@ const dmaudit_managed managed{
     },
     [](void* ctx, uint32_t device, uint64_t id) { return inner().managed->release_group(self(ctx).ctx, device, id); }};
 
-// The built-in provider's state and what defects remember. The numbers of dma-bufs stay in: less is merged, that is all.
+// The built-in provider's state and what defects remember.
 int state_hash(void* ctx, uint64_t hash[2])
 {
     const Instance& i = self(ctx);
@@ -252,7 +252,6 @@ int state_hash(void* ctx, uint64_t hash[2])
     const auto add_cpu = [&](const void* cpu) { add(cpu ? dmaudit_phys_of(i.real, cpu) : 0); };
     const auto add_block = [&](const dmaudit_block& b) {
         add(b.device), add_cpu(b.cpu), add(b.bus), add(b.size), add(b.granted), add(b.flags), add(b.attrs);
-        add(b.cookie[0]), add(b.cookie[1]);
     };
     add(i.direction);
     add_range(i.original), add_range(i.pool), add_range(i.header), add_range(i.mapped);
@@ -261,9 +260,13 @@ int state_hash(void* ctx, uint64_t hash[2])
         add(static_cast<const uint8_t*>(i.snapshot)[at]);
     add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
     for (const ExportedNote& e : i.exported)
-        add(e.buf), add_cpu(e.cpu), add_block(e.block);
-    for (const AttachedNote& a : i.attached)
-        add(a.attachment), add(a.buf), add(a.maps), add(a.segment.bus), add(a.segment.length);
+        add(e.buf != 0), add_cpu(e.cpu), add_block(e.block);
+    for (const AttachedNote& a : i.attached) {
+        uint64_t of = 0; // numbers are names: which of the notes has it
+        while (of < 16 && i.exported[of].buf != a.buf)
+            of++;
+        add(a.attachment != 0), add(of), add(a.maps), add(a.segment.bus), add(a.segment.length);
+    }
     return rc;
 }
 
