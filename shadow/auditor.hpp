@@ -277,6 +277,8 @@ class Auditor {
     void scribble_over(Range);
     std::optional<uint64_t> first_not_scribbled(Range) const;
     std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
+    bool check_rights(uint32_t device, uint64_t bus, Range bytes, Direction, Tag);
+    bool check_isolated(const MappingRecord&, Tag);
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     // managed
     void manage(Resource::Kind, uint32_t device, Tag, uint64_t uncached_before);

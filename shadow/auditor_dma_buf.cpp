@@ -349,6 +349,8 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                                            rec.direction != Direction::to))
             return wrong(RuleId::wrong_translation, "a device address does not lead to memory that it may use", 0,
                          s.bus);
+        if (!check_rights(rec.device, s.bus, {whole.at + done, s.length}, rec.direction, attachment))
+            return false;
         rec.targets[i] = {*target, s.length};
         if (*target != whole.at + done) {
             if (const auto hit = audits_ ? map_.check(transition(Event::alloc_plain), rec.targets[i]) : std::nullopt)

@@ -186,6 +186,12 @@ constexpr std::array<Rule, rule_count> table{{
     {R::unchecked_mapping_error, "unchecked-mapping-error", client, 252,
      "a mapping was used, or taken back, that was never tested with dma_mapping_error",
      "Test every address that a map returns before the device gets it; a failed map must not be used at all."},
+    {R::excess_rights, "excess-rights", provider, 732,
+     "a device behind an IOMMU may do more with mapped memory than the direction of its mapping says",
+     "to_device needs the right to read, from_device the right to write, and neither the other one."},
+    {R::exposes_neighbour, "exposes-neighbour", provider, 668,
+     "a device behind an IOMMU reaches bytes beside its mapping that were promised to be out of its reach",
+     "A translation is whole pages: map a bounce buffer with pages of its own for what begins or ends inside of one."},
 }};
 
 constexpr bool in_order()

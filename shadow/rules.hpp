@@ -74,6 +74,8 @@ enum class RuleId : uint8_t {
     released_twice,
     released_early,
     unchecked_mapping_error,
+    excess_rights,
+    exposes_neighbour,
     count_
 };
 

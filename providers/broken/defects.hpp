@@ -68,6 +68,8 @@ struct Instance {
     ExportedNote no_export;
     AttachedNote no_attachment;
     uint32_t exports, attaches, vmaps;
+    uint32_t merged;        // segments of the table that is being unmapped
+    uint64_t narrowest[8];  // coherent mask of each device, plus 1; 0: none
 };
 
 // While it lives, the instance knows which call is being made.
@@ -110,14 +112,27 @@ struct Defect {
     void (*iommu_map)(Instance&, uint32_t& rights) = nullptr;
     bool (*iommu_unmap)(Instance&) = nullptr;
     bool (*iommu_flush)(Instance&) = nullptr;
-    const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider
+    const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider, here and below
+    const dmaudit_coherent* coherent = nullptr;
+    const dmaudit_streaming* streaming = nullptr;
+    const dmaudit_scatter* scatter = nullptr;
+    const dmaudit_managed* managed = nullptr;
+    const dmaudit_parameters* parameters = nullptr;
 };
 
 constexpr size_t defect_count = 56;
 extern const Defect defects[defect_count];
 constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];
+constexpr size_t parameter_defect_count = 36;
+extern const Defect parameter_defects[parameter_defect_count];
 extern const dmaudit_dma_buf dma_buf_as_it_is;
+// With the hooks of the defect.
+extern const dmaudit_coherent coherent_as_it_is;
+extern const dmaudit_streaming streaming_as_it_is;
+extern const dmaudit_scatter scatter_as_it_is;
+extern const dmaudit_managed managed_as_it_is;
+extern const dmaudit_parameters parameters_as_it_is;
 
 void intercept_platform(Instance&);
 
