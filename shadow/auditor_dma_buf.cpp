@@ -316,7 +316,7 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
     rec.maps[direction] = 1;
     const bool keeps = d != Direction::from || promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN);
     apply(keeps ? Event::dma_buf_map : Event::dma_buf_map_loses, buf.at);
-    mapped_together(rec.buf);
+    mapped_together(attachment);
     if (d != Direction::from)
         check_importer_sees(rec, buf.at);
     marks.hit(Mark::attachment_mapped);

@@ -317,7 +317,8 @@ const Defect parameter_defects[parameter_defect_count] = {
      .scatter = &sgtable_syncs_nents},
     {.name = "broken-sgtable-unmaps-nents",
      .summary = "unmaps as many entries of a table as it has segments",
-     .iommu_unmap = [](Instance& i) { return i.call != Call::unmap_sg || !i.merged || i.count++ < i.merged; },
+     .invalidate = [](Instance& i,
+                      dmaudit_range&) { return i.call != Call::unmap_sg || !i.merged || i.count++ < i.merged; },
      .scatter = &sgtable_unmaps_nents},
 
     {.name = "broken-wide-rights",
