@@ -315,9 +315,10 @@ bool Phases::legal(const Step& s) const
         const auto o = unpack<ops::MapSingleWithin>(s);
         return (!o.boundary.v || o.len.v <= o.boundary.v) && can_map(*used, r, o.dir.v, o.dev.v);
     }
-    case is<ops::SetMask>: // a mask of 0 is refused
+    case is<ops::SetMask>:
     case is<ops::SetCoherentMask>:
-        return unpack<ops::SetMask>(s).mask.v != 0 && unpack<ops::SetMask>(s).dev.v < scope_.world().n_devices;
+    case is<ops::SetMinAlignMask>: // all begin with the same field; what cannot be had is refused, and nobody's mistake
+        return unpack<ops::SetMask>(s).dev.v < scope_.world().n_devices;
     case is<ops::MapSgtable>: // both have the same fields
     case is<ops::MapSg>: {
         const auto o = unpack<ops::MapSg>(s);
@@ -421,7 +422,7 @@ void Phases::append(const Step& s)
         break;
     case is<ops::SetCoherentMask>: {
         const auto o = unpack<ops::SetCoherentMask>(s);
-        if (o.dev.v < max_devices)
+        if (o.dev.v < max_devices && o.mask.v)
             coherent_mask_[o.dev.v] = o.mask.v;
         break;
     }

@@ -254,7 +254,8 @@ class Auditor {
     bool check_last(Tag buf);
     void dropped(Tag buf);
     bool accept_segments(AttachmentRecord&, Tag);
-    void mapped_together(Tag buf);
+    void mapped_together(Tag newcomer);
+    void handed_to_readers(Tag buf);
     bool check_importer_sees(const AttachmentRecord&, Range);
     bool check_bracket(const BufRecord&, Range, bool write, Tag object);
     bool exported_access(Range, bool write, Tag object);
@@ -280,6 +281,8 @@ class Auditor {
     void note_tail(Tag block);
     bool check_tail(Tag block); // false and a violation: the provider has written into it
     std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
+    bool check_rights(uint32_t device, uint64_t bus, Range bytes, Direction, Tag);
+    bool check_isolated(const MappingRecord&, Tag);
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     // managed
     void manage(Resource::Kind, uint32_t device, Tag, uint64_t uncached_before);

@@ -201,6 +201,11 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                     "a buffer that shares an edge line was promised a bounce buffer"),
                0;
 
+    if (rec.reachable && !check_rights(req.device, m.bus, r, d, object))
+        return 0;
+    if (rec.reachable && !check_isolated(rec, object))
+        return 0;
+
     const bool shared = shared_with_others(0, r);
     rec.blind = shared && p.skip;
     const Tag tag = mappings_.add(rec);
