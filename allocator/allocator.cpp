@@ -17,27 +17,32 @@ BlockKey key_of(const Block& block)
 
 } // namespace
 
-Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept
-    : platform_(platform), arenas_(platform_, arena_states), iommu_(platform_), pools_(platform_, arenas_),
+Allocator::Allocator(const dmaudit_platform& platform, Arenas::State* arena_states,
+                     Parameters::State* device_states) noexcept
+    : platform_(platform), parameters_(platform_, device_states), arenas_(platform_, arena_states), iommu_(platform_), pools_(platform_, arenas_),
       coherent_(platform_, arenas_, iommu_), streaming_(platform_, arenas_, iommu_), scatter_(platform_, streaming_),
-      managed_(platform_, *this), exporters_(platform_, arenas_, iommu_, streaming_), dma_bufs_(platform_)
+      managed_(platform_, *this), exporters_(platform_, arenas_, iommu_, streaming_), dma_bufs_(platform_, &parameters_)
 {
 }
 
-// One piece of metadata for the instance and its arenas; nothing else is taken until it is used.
+// One piece of metadata for the instance, its arenas and devices; nothing else is taken until it is used.
 Result<Allocator::Owner> Allocator::open(const dmaudit_platform& platform) noexcept
 {
     if (platform.abi != DMAUDIT_ABI || platform.struct_size < offsetof(dmaudit_platform, has_iommu) ||
         !power_of_two(platform.page) || !power_of_two(platform.line))
         return DmaError::BadArgument;
-    const std::size_t bytes = sizeof(Allocator) + platform.n_arenas * sizeof(Arenas::State);
+    const std::size_t bytes = sizeof(Allocator) + platform.n_arenas * sizeof(Arenas::State) +
+                              platform.n_devices * sizeof(Parameters::State);
     void* memory = platform.meta_alloc(platform.self, bytes);
     if (memory == nullptr)
         return DmaError::NoMemory;
     static_assert(sizeof(Allocator) % alignof(Arenas::State) == 0);
     auto* states = reinterpret_cast<Arenas::State*>(static_cast<std::byte*>(memory) + sizeof(Allocator));
     std::uninitialized_default_construct_n(states, platform.n_arenas);
-    return Owner(::new (memory) Allocator(platform, states));
+    static_assert(sizeof(Arenas::State) % alignof(Parameters::State) == 0);
+    auto* devices = reinterpret_cast<Parameters::State*>(states + platform.n_arenas);
+    std::uninitialized_default_construct_n(devices, platform.n_devices);
+    return Owner(::new (memory) Allocator(platform, states, devices));
 }
 
 void Allocator::close() noexcept
@@ -59,15 +64,16 @@ Result<Block> Allocator::alloc_coherent(const dmaudit_request& request) noexcept
         return DmaError::ZeroSizedBuffer;
     if (const Status layout = check_layout(request.size, request.align, request.boundary); !layout)
         return layout.error();
-    const Constraints constraints = constraints_of(*device, request);
-    if (!opaque(request.attrs))
-        if (const Routed<PoolBlock> pooled = pools_.alloc(*device, request.size, constraints); pooled.ours) {
+    if (!opaque(request.attrs)) // no mask rules what a client has put into a pool
+        if (const Routed<PoolBlock> pooled = pools_.alloc(*device, request.size, constraints_of(*device, request));
+            pooled.ours) {
             if (!pooled.result)
                 return pooled.result.error();
             return block_of(*device, request.size, request.attrs, *pooled.result);
         }
-    const Result<CoherentGrant> grant =
-        coherent_.alloc(*device, request.size, constraints, (request.flags & DMAUDIT_ZERO) != 0, request.attrs);
+    const Device narrowed = *parameters_.for_memory(request.device);
+    const Result<CoherentGrant> grant = coherent_.alloc(narrowed, request.size, constraints_of(narrowed, request),
+                                                        (request.flags & DMAUDIT_ZERO) != 0, request.attrs);
     if (!grant)
         return grant.error();
     return Block{grant->block, grant->granted, false, grant->handle, 0};
@@ -100,7 +106,7 @@ Result<Window> Allocator::mmap_coherent(const Block& block, std::uint64_t pgoff,
 
 Result<Block> Allocator::alloc_noncoherent(const dmaudit_request& request, Direction direction) noexcept
 {
-    const std::optional<Device> device = platform_.device(request.device);
+    const std::optional<Device> device = parameters_.for_memory(request.device);
     if (!device)
         return DmaError::NoSuchDevice;
     if (request.size == 0)
@@ -112,6 +118,13 @@ Result<Block> Allocator::alloc_noncoherent(const dmaudit_request& request, Direc
     if (!grant)
         return grant.error();
     return Block{grant->block, grant->granted, false, grant->handle, 0};
+}
+
+Result<Block> Allocator::alloc_pages(const dmaudit_request& request, Direction direction) noexcept
+{
+    if (!aligned(request.size, platform_.page()))
+        return DmaError::BadArgument;
+    return alloc_noncoherent(request, direction);
 }
 
 Status Allocator::free_noncoherent(const Block& block, Direction direction) noexcept
@@ -129,7 +142,7 @@ Status Allocator::sync_noncoherent(const Block& block, std::uint64_t offset, std
 
 Result<Mapping> Allocator::map_single(const dmaudit_request& request, void* cpu, Direction direction) noexcept
 {
-    const std::optional<Device> device = platform_.device(request.device);
+    const std::optional<Device> device = parameters_.for_mapping(request.device);
     if (!device)
         return DmaError::NoSuchDevice;
     if (cpu == nullptr)
@@ -145,7 +158,7 @@ Result<Mapping> Allocator::map_single(const dmaudit_request& request, void* cpu,
 Result<ScatterMapping> Allocator::map_sg(const dmaudit_request& request, std::span<const dmaudit_sg_entry> entries,
                                          dmaudit_sg_segment* segments, Direction direction) noexcept
 {
-    const std::optional<Device> device = platform_.device(request.device);
+    const std::optional<Device> device = parameters_.for_mapping(request.device);
     if (!device)
         return DmaError::NoSuchDevice;
     if (entries.empty() || entries.size() > UINT32_MAX)
@@ -158,6 +171,27 @@ Result<ScatterMapping> Allocator::map_sg(const dmaudit_request& request, std::sp
     constraints.align = 1;
     return scatter_.map(*device, entries, {segments, entries.size()}, direction, constraints, request.size,
                         (request.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
+}
+
+Status Allocator::map_sgtable(const dmaudit_request& request, SgTable& sgt, Direction direction) noexcept
+{
+    const Result<ScatterMapping> list = map_sg(request, {sgt.entries, sgt.n_entries}, sgt.segments, direction);
+    if (list) {
+        sgt.n_segments = list->n_segments;
+        sgt.handle = list->handle;
+        return {};
+    }
+    switch (list.error()) {
+    case DmaError::NoMemory:
+        return DmaError::NoMemory;
+    case DmaError::NoSuchDevice:
+    case DmaError::BadArgument:
+    case DmaError::NullPointer:
+    case DmaError::LayoutError:
+        return DmaError::BadArgument;
+    default:
+        return DmaError::PlatformError;
+    }
 }
 
 Status Allocator::cache(const void* cpu, std::uint64_t length, CacheOp op) noexcept

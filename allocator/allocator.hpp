@@ -16,6 +16,7 @@
 #include "allocator/coherent.hpp"
 #include "allocator/managed.hpp"
 #include "allocator/dma_buf_exporters.hpp"
+#include "allocator/parameters.hpp"
 #include "allocator/pool.hpp"
 #include "allocator/scatter.hpp"
 #include "allocator/streaming.hpp"
@@ -71,12 +72,31 @@ class Allocator {
     // and with the CPU first. No pool is asked, and attributes have no effect. Errors as alloc_coherent.
     Result<Block> alloc_noncoherent(const dmaudit_request& request, Direction direction) noexcept;
 
+    // dma_alloc_pages: the same in whole pages, as struct page and page_address are one here. BadArgument: not whole pages.
+    // They are synced with sync_noncoherent and given back with free_pages (dma_free_pages) or free_noncoherent, which
+    // in Linux are one function.
+    Result<Block> alloc_pages(const dmaudit_request& request, Direction direction) noexcept;
+    Status free_pages(const Block& block, Direction direction) noexcept { return free_noncoherent(block, direction); }
+
     // dma_free_noncoherent. IllegalCall unless every field and the direction are those of a live block.
     Status free_noncoherent(const Block& block, Direction direction) noexcept;
 
     // dma_sync_single_range_for_device and _for_cpu on such a block.
     Status sync_noncoherent(const Block& block, std::uint64_t offset, std::uint64_t length, Direction direction,
                             Phase phase) noexcept;
+
+    // ---- what a driver says of its device: see parameters.hpp
+
+    // dma_set_mask, dma_set_coherent_mask, dma_set_min_align_mask
+    Status set_mask(std::uint32_t device, std::uint64_t mask) noexcept { return parameters_.set_mask(device, mask); }
+    Status set_coherent_mask(std::uint32_t device, std::uint64_t mask) noexcept
+    {
+        return parameters_.set_coherent_mask(device, mask);
+    }
+    Status set_min_align_mask(std::uint32_t device, std::uint64_t mask) noexcept
+    {
+        return parameters_.set_min_align_mask(device, mask);
+    }
 
     // ---- streaming
     // ---------------------------------------------------------------------------------------------------
@@ -137,6 +157,29 @@ class Allocator {
         return scatter_.sync(list, n_entries, direction, phase);
     }
 
+    // dma_map_sgtable, dma_unmap_sgtable, dma_sync_sgtable_for_device and _for_cpu: the same on a table that knows its
+    // counts. `sgt.n_segments` is set by a map that succeeds, `sgt.n_entries` (orig_nents) is what all of them go by.
+    // Of the errors of map_sg three are left, as in Linux: BadArgument (-EINVAL, never try again), NoMemory (-ENOMEM,
+    // try later), PlatformError (-EIO).
+    struct SgTable {
+        const dmaudit_sg_entry* entries;
+        std::uint32_t n_entries;
+        dmaudit_sg_segment* segments; // room for n_entries
+        std::uint32_t n_segments;
+        Handle handle;
+    };
+    Status map_sgtable(const dmaudit_request& request, SgTable& sgt, Direction direction) noexcept;
+    Status unmap_sgtable(std::uint32_t device, const SgTable& sgt, Direction direction, std::uint32_t attrs = 0) noexcept
+    {
+        return unmap_sg(list_of(device, sgt, direction), sgt.n_entries, attrs);
+    }
+    // `direction` is the table's; `part` that of the sync.
+    Status sync_sgtable(std::uint32_t device, const SgTable& sgt, Direction direction, Direction part,
+                        Phase phase) noexcept
+    {
+        return sync_sg(list_of(device, sgt, direction), sgt.n_entries, part, phase);
+    }
+
     // ---- managed (devres): see managed.hpp. close() forgets what is managed and calls no action.
     Managed& managed() noexcept { return managed_; }
 
@@ -152,12 +195,20 @@ class Allocator {
         return exporters_.export_pages(dma_bufs_, cpu, size, name);
     }
 
+    // See state_hash.hpp. No other call may be under way.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
-    Allocator(const dmaudit_platform& platform, Arenas::State* arena_states) noexcept;
+    Allocator(const dmaudit_platform& platform, Arenas::State* arena_states, Parameters::State* device_states) noexcept;
     ~Allocator() = default;
     std::optional<BlockPlace> place_of(const Block& block) noexcept;
+    static ScatterMapping list_of(std::uint32_t device, const SgTable& sgt, Direction direction) noexcept
+    {
+        return {device, direction, {sgt.entries, sgt.n_entries}, sgt.n_segments, sgt.handle};
+    }
 
     Platform platform_;
+    Parameters parameters_;
     Arenas arenas_;
     Iommu iommu_;
     Pools pools_;

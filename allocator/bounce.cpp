@@ -31,10 +31,13 @@ bool Bounce::place(PhysAddr cell, std::uint64_t size, PhysAddr original, const C
                    std::uint64_t& offset) const noexcept
 {
     offset = original.value & (platform_.line() - 1);
-    if (keeps_offset(original, constraints))
-        return constraints.admits(cell.at(offset), size);
-    offset = (std::uint64_t{0} - (cell.value + constraints.bus_offset)) & (constraints.align - 1);
-    return offset < std::uint64_t{1} << cell_shift_ && constraints.admits(cell.at(offset), size);
+    if (!keeps_offset(original, constraints)) {
+        offset = (std::uint64_t{0} - (cell.value + constraints.bus_offset)) & (constraints.align - 1);
+        if (offset >= std::uint64_t{1} << cell_shift_)
+            return false;
+    }
+    const PhysAddr at = cell.at(offset);
+    return ((at.value ^ original.value) & constraints.keep) == 0 && constraints.admits(at, size);
 }
 
 // The first cells of a chunk that will do.
@@ -64,7 +67,7 @@ bool Bounce::carve(Handle handle, Chunk& chunk, std::uint64_t size, PhysAddr ori
 
 Result<BounceSlot> Bounce::take_pages(std::uint64_t size, PhysAddr original, const Constraints& constraints) noexcept
 {
-    const std::uint64_t congruent = original.value & (platform_.line() - 1);
+    const std::uint64_t congruent = original.value & ((platform_.line() - 1) | constraints.keep);
     const std::uint64_t page_or_align = constraints.align < platform_.page() ? constraints.align : platform_.page();
     const std::uint64_t on_alignment = (std::uint64_t{0} - constraints.bus_offset) & (page_or_align - 1);
     const std::uint64_t lead = keeps_offset(original, constraints) ? congruent : on_alignment;
@@ -77,6 +80,10 @@ Result<BounceSlot> Bounce::take_pages(std::uint64_t size, PhysAddr original, con
 
 Result<BounceSlot> Bounce::alloc(std::uint64_t size, PhysAddr original, const Constraints& constraints) noexcept
 {
+    // What is asked to be on an alignment that the kept bits of the original are not on cannot be had.
+    const std::uint64_t grain = constraints.align <= constraints.keep ? constraints.align : constraints.keep + 1;
+    if (((original.value + constraints.bus_offset) & (grain - 1)) != 0)
+        return DmaError::AlignMismatch;
     if (size <= platform_.page()) {
         const Guard guard(platform_, lock_);
         BounceSlot slot;

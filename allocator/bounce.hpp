@@ -3,7 +3,8 @@
 // Small slots come out of chunks of one page, cut into at most 64 cells of at least one cache line; larger ones are
 // page runs of their own. A slot owns whole cells, so no two slots share a cache line. A chunk is taken from the arenas
 // when no other has room and given back when its last slot is. The device address of a slot has the original's offset
-// in its cache line, as long as the requested alignment allows that. What a slot occupies is recorded at alloc, so a
+// in its cache line, as long as the requested alignment allows that, and always those bits of its physical address that
+// `keep` names (less than a page). What a slot occupies is recorded at alloc, so a
 // release never depends on what a caller says about its size. Thread safe: one lock, taken before the arenas' lock.
 #pragma once
 
@@ -25,11 +26,15 @@ class Bounce {
   public:
     Bounce(const Platform& platform, Arenas& arenas) noexcept;
 
-    // `size` bytes (not 0) for the bytes at `original`, under `constraints`. Errors as Arenas::alloc.
+    // `size` bytes (not 0) for the bytes at `original`, under `constraints`. Errors as Arenas::alloc; AlignMismatch also
+    // where alignment and kept bits contradict each other.
     Result<BounceSlot> alloc(std::uint64_t size, PhysAddr original, const Constraints& constraints) noexcept;
 
     // `slot` is live.
     void free(const BounceSlot& slot) noexcept;
+
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
 
   private:
     struct Chunk {

@@ -24,6 +24,7 @@
 #pragma once
 
 #include "allocator/dma_buf_fd.hpp"
+#include "allocator/parameters.hpp"
 #include "allocator/pool.hpp"
 #include "allocator/streaming.hpp"
 
@@ -51,6 +52,7 @@ struct DmaBufTable {
 };
 
 class CpuHeld;
+class DmaBufExporters;
 
 // An exporter, after struct dma_buf_ops: `priv` is what was exported, `cookie` what attach left for the attachment. All
 // but map, unmap and release may be null. Called without locks; calls on one attachment come one after the other, the
@@ -100,8 +102,9 @@ class DmaBufs {
   public:
     static constexpr std::size_t kNameBytes = 32; // with the final zero; longer names are cut
 
-    explicit DmaBufs(const Platform& platform) noexcept
-        : platform_(platform), bufs_(platform), attachments_(platform), accesses_(platform), fds_(platform)
+    // `parameters`, if any, say how far a device reaches when it is attached and whenever it is mapped.
+    explicit DmaBufs(const Platform& platform, Parameters* parameters = nullptr) noexcept
+        : platform_(platform), parameters_(parameters), bufs_(platform), attachments_(platform), accesses_(platform), fds_(platform)
     {
     }
     ~DmaBufs(); // unmaps, detaches and releases what still lives
@@ -158,7 +161,14 @@ class DmaBufs {
     Result<std::byte*> vmap(DmaBufId id) noexcept;
     Status vunmap(DmaBufId id, const std::byte* cpu) noexcept;
 
+    // See state_hash.hpp. `exporters` know what is behind the buffers.
+    void hash_state(StateHash& hash, const DmaBufExporters& exporters) const noexcept;
+
   private:
+    std::optional<Device> importer(std::uint32_t device) noexcept
+    {
+        return parameters_ != nullptr ? parameters_->for_mapping(device) : platform_.device(device);
+    }
     friend class CpuHeld;
     struct Attachment;
     struct Access { // an open bracket
@@ -224,6 +234,7 @@ class DmaBufs {
     void tear_down(Buf& buf) noexcept;
 
     Platform platform_;
+    Parameters* parameters_;
     std::uint64_t lock_ = 0;
     std::uint64_t serial_ = 0;
     Registry<Buf, 4> bufs_;

@@ -16,7 +16,7 @@ void DmaBufs::unlink(Attachment& attachment) noexcept
 
 Result<AttachmentId> DmaBufs::attach(DmaBufId id, std::uint32_t device) noexcept
 {
-    const std::optional<Device> found = platform_.device(device);
+    const std::optional<Device> found = importer(device);
     Buf* buf;
     Attachment* attachment;
     {
@@ -98,6 +98,7 @@ Result<DmaBufMapping> DmaBufs::map_attachment(AttachmentId which, Direction dire
             return DmaError::Busy;
         attachment->changes = true;
     }
+    attachment->device = *importer(attachment->device.index); // its mask may have changed since
     const Result<DmaBufTable> table =
         buf->ops->map(buf->priv, attachment->device, attachment->cookie, direction, CpuHeld(*this, *buf));
     const Guard guard(platform_, lock_);

@@ -201,6 +201,8 @@ Status DmaBufExporters::claim(Exported& of, Importer& importer, Direction direct
 Status DmaBufExporters::give(Exported& of, Importer& importer) noexcept
 {
     const auto& [range, cpu, uncached] = of.place;
+    if (of.is_block && !importer.device.iommu && !reach_of(importer.device).within_limit(range.start, range.size))
+        return DmaError::DmaMaskNotMatch;
     if (of.is_block) {
         if (!uncached && !importer.device.coherent)
             platform_.clean(range.start, range.size);
@@ -292,10 +294,12 @@ DmaBufOps DmaBufExporters::table(bool opaque) noexcept
         auto& of = *static_cast<Exported*>(priv);
         of.owner->detach(of, static_cast<Importer*>(cookie));
     };
-    ops.map = [](void* priv, const Device&, void* cookie, Direction direction,
+    ops.map = [](void* priv, const Device& device, void* cookie, Direction direction,
                  const CpuHeld& held) noexcept -> Result<DmaBufTable> {
         auto& of = *static_cast<Exported*>(priv);
-        return of.owner->map(of, *static_cast<Importer*>(cookie), direction, held);
+        auto& importer = *static_cast<Importer*>(cookie);
+        importer.device = device; // as far as it reaches now
+        return of.owner->map(of, importer, direction, held);
     };
     ops.unmap = [](void* priv, const Device&, void* cookie, Direction, const CpuHeld& held) noexcept -> Status {
         auto& of = *static_cast<Exported*>(priv);

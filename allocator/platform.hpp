@@ -68,6 +68,7 @@ struct Device {
     std::uint64_t limit;      // last device address, inclusive
     std::uint64_t bus_offset; // device address = physical address + bus_offset, modulo 2^64
     bool iommu;
+    std::uint64_t min_align_mask; // see parameters.hpp
 
     constexpr DmaAddr bus_of(PhysAddr at) const noexcept { return {at.value + bus_offset}; }
     constexpr PhysAddr phys_of(DmaAddr at) const noexcept { return {at.value - bus_offset}; }
@@ -79,6 +80,7 @@ struct Constraints {
     std::uint64_t limit;    // last address allowed
     std::uint64_t align;    // a power of two, at least 1
     std::uint64_t boundary; // a power of two that must not be crossed, or 0
+    std::uint64_t keep; // 2^n - 1: bits of a buffer's physical address that its bounce buffer has too
 
     constexpr bool within_limit(PhysAddr at, std::uint64_t size) const noexcept
     {
@@ -99,7 +101,7 @@ struct Constraints {
 // What remains of `device`'s own reach when a request adds nothing.
 constexpr Constraints reach_of(const Device& device) noexcept
 {
-    return {device.bus_offset, device.limit, 1, 0};
+    return {device.bus_offset, device.limit, 1, 0, device.min_align_mask};
 }
 
 class Platform {
@@ -110,6 +112,7 @@ class Platform {
     std::uint64_t line() const noexcept { return raw_->line; }
     unsigned page_shift() const noexcept { return static_cast<unsigned>(std::countr_zero(raw_->page)); }
     std::uint32_t arenas() const noexcept { return raw_->n_arenas; }
+    std::uint32_t devices() const noexcept { return raw_->n_devices; }
     PhysRange arena(std::uint32_t i) const noexcept { return {{raw_->arenas[i].phys}, raw_->arenas[i].size}; }
 
     std::optional<Device> device(std::uint32_t index) const noexcept
@@ -118,7 +121,7 @@ class Platform {
             return std::nullopt;
         const dmaudit_device& d = raw_->devices[index];
         const bool iommu = has_iommu(index);
-        return Device{index, d.coherent != 0, d.limit, iommu ? 0 : d.bus_offset, iommu};
+        return Device{index, d.coherent != 0, d.limit, iommu ? 0 : d.bus_offset, iommu, 0};
     }
 
     // Bytes of RAM in all banks.
@@ -251,7 +254,7 @@ inline Status check_layout(std::uint64_t size, std::uint64_t align, std::uint64_
 inline Constraints constraints_of(const Device& device, const dmaudit_request& request) noexcept
 {
     const std::uint64_t limit = request.limit != 0 && request.limit < device.limit ? request.limit : device.limit;
-    return {device.bus_offset, limit, request.align != 0 ? request.align : 1, request.boundary};
+    return {device.bus_offset, limit, request.align != 0 ? request.align : 1, request.boundary, device.min_align_mask};
 }
 
 // Base-2 logarithm of the pages that `size` bytes (not 0) need, rounded up. No size overflows.

@@ -172,6 +172,41 @@ uint64_t limit(const World& w, unsigned code)
     }
 }
 
+uint64_t boundary(const World& w, unsigned code)
+{
+    if ((code & 3) != 3) // most ask for none, and no code asks as often as that of nothing
+        return 0;
+    const uint64_t table[] = {w.page, 2 * w.page, 4 * w.page, 65536, w.page / 2, 256, 16 * w.page, 1 << 20};
+    return table[code >> 2 & 7];
+}
+
+// Every second one opens the device again, and few leave it little.
+uint64_t mask(const World& w, uint64_t device, unsigned code)
+{
+    if (!(code & 1) || device >= w.n_devices)
+        return all_ones;
+    const DeviceSpec& d = w.devices[device];
+    const uint64_t first = d.iommu ? 0 : w.banks[0].phys + d.offset, size = w.banks[0].size;
+    const uint64_t few[] = {first + w.page - 1, first + 4 * w.page - 1, 0xffffff, 0};
+    switch (code >> 1 & 7) {
+    case 0:
+        return 0xffffffff;
+    case 1:
+    case 2:
+        return first + divide(w, 0).arena - 1;
+    case 3:
+        return first + size / 2 - 1;
+    case 4:
+        return first + size - 1;
+    case 5:
+        return first + size / 4 * 3 - 1;
+    case 6:
+        return d.limit;
+    default:
+        return few[code >> 4 & 3];
+    }
+}
+
 } // namespace
 
 uint64_t value_of(const Context& c, size_t field, uint16_t code)
@@ -202,9 +237,17 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
         return code & 3 ? 0 : uint64_t{1} << (code >> 2) % 17;
     case Shape::limit:
         return limit(w, code);
+    case Shape::boundary:
+        return boundary(w, code);
+    case Shape::mask:
+        return mask(w, c.step.arg[0], code);
+    case Shape::low_bits: // less than a page, mostly
+        return (uint64_t{1} << (code & 31 ? code % (static_cast<unsigned>(std::bit_width(w.page))) : code >> 5 & 31)) - 1;
     case Shape::seed:
         return code & 0xff;
     case Shape::pages: {
+        if (c.layout.makes == obj_block) // dma_alloc_pages
+            return 1 + code % 4;
         if (c.layout.makes == obj_sg) // entries of a scatterlist, whatever the size of the buffer
             return code & 1 ? 1 + (code >> 1) % 4 : 1 + (code >> 1) % 16;
         const uint64_t all = c.used ? c.used->length / w.page + (c.used->length % w.page != 0) : 1;
@@ -230,40 +273,41 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
 
 uint16_t code_of(const Context& c, size_t field, uint64_t v)
 {
-    const auto fits = [&](uint64_t code) {
-        return code < code_literal && value_of(c, field, static_cast<uint16_t>(code)) == v;
-    };
     const World& w = c.scope.world();
-    uint64_t tries[32];
-    unsigned n = 0;
-    const auto numbers = [&](uint64_t bits) { // codes of number(), or'ed with bits
+    uint16_t code = code_literal;
+    const auto fits = [&](uint64_t candidate) { // the first that fits is kept
+        if (code == code_literal && candidate < code_literal &&
+            value_of(c, field, static_cast<uint16_t>(candidate)) == v)
+            code = static_cast<uint16_t>(candidate);
+        return code != code_literal;
+    };
+    const auto numbers = [&](uint64_t bits) { // codes of number(), or'ed with bits; the likely ones first
         const auto offset_from = [&](uint64_t unit, uint64_t cls, uint64_t most) {
             const uint64_t k = (v + 8) / unit, d = v + 8 - k * unit;
-            if (k < most && d < 16)
-                tries[n++] = bits | cls << payload_bits | k << 4 | d;
+            return k < most && d < 16 && fits(bits | cls << payload_bits | k << 4 | d);
         };
-        if (v < 8192)
-            tries[n++] = bits | v;
-        if (v % w.line == 0 && v / w.line < 0xc00)
-            tries[n++] = bits | uint64_t{special} << payload_bits | v / w.line;
-        offset_from(w.line, far_line, 256);
-        offset_from(w.page, near_page, 16);
+        if ((v < 8192 && fits(bits | v)) ||
+            (v % w.line == 0 && v / w.line < 0xc00 && fits(bits | uint64_t{special} << payload_bits | v / w.line)) ||
+            offset_from(w.line, far_line, 256) || offset_from(w.page, near_page, 16))
+            return;
         for (unsigned k = static_cast<unsigned>(std::bit_width(v)), end = k + 1; k <= end && k <= 64; k++)
             if (const uint64_t d = k ? v - (uint64_t{1} << (k - 1)) + 8 : 16; d < 16)
-                tries[n++] = bits | uint64_t{power} << payload_bits | (k - 1) << 4 | d;
-        if (-v < 0x100)
-            tries[n++] = bits | first_huge | (-v & 0xff);
-        for (unsigned k = 0; k < 8; k++)
-            tries[n++] = first_past | k;
+                if (fits(bits | uint64_t{power} << payload_bits | (k - 1) << 4 | d))
+                    return;
+        if (-v < 0x100 && fits(bits | first_huge | (-v & 0xff)))
+            return;
+        for (unsigned k = 0; k < 8 && !fits(first_past | k); k++) {
+        }
     };
     switch (c.layout.shapes[field]) {
     case Shape::size:
         if (c.layout.makes == obj_pool) {
-            tries[n++] = (v / w.page - 1) & 7;
-            tries[n++] = uint64_t{few_lines} << payload_bits | (v / w.line & 15);
+            if (fits((v / w.page - 1) & 7) || fits(uint64_t{few_lines} << payload_bits | (v / w.line & 15)))
+                break;
         } else if (c.used) {
             for (unsigned k = 0; k < 4; k++)
-                tries[n++] = uint64_t{part} << payload_bits | k;
+                if (fits(uint64_t{part} << payload_bits | k))
+                    return code;
         }
         numbers(0);
         break;
@@ -272,36 +316,30 @@ uint16_t code_of(const Context& c, size_t field, uint64_t v)
         numbers(0);
         break;
     case Shape::used:
-        tries[n++] = 0;
-        numbers(0x8000);
+        if (!fits(0))
+            numbers(0x8000);
         break;
     case Shape::place: {
         const Scope::Space& s = c.scope.space(c.layout.makes);
         const uint64_t in_last = v - (s.parts ? s.start[s.parts - 1] : 0);
-        if (v < 8192)
-            tries[n++] = v;
-        if (v % w.line == 0 && v / w.line < 4096)
-            tries[n++] = uint64_t{round} << payload_bits | v / w.line;
-        if (in_last < 4096)
-            tries[n++] = uint64_t{near_page} << payload_bits | in_last;
-        if (in_last % w.line == 0 && in_last / w.line < 4096)
-            tries[n++] = uint64_t{nice} << payload_bits | in_last / w.line;
+        if ((v < 8192 && fits(v)) ||
+            (v % w.line == 0 && v / w.line < 4096 && fits(uint64_t{round} << payload_bits | v / w.line)) ||
+            (in_last < 4096 && fits(uint64_t{near_page} << payload_bits | in_last)) ||
+            (in_last % w.line == 0 && in_last / w.line < 4096 &&
+             fits(uint64_t{nice} << payload_bits | in_last / w.line)))
+            break;
         if (const uint64_t k = (v + 8) / w.page, d = v + 8 - k * w.page; k < 256 && d < 16)
-            tries[n++] = uint64_t{nice + 1} << payload_bits | k << 4 | d;
+            fits(uint64_t{nice + 1} << payload_bits | k << 4 | d);
         break;
     }
     case Shape::seed:
-        tries[n++] = v & 0xff;
+        fits(v & 0xff);
         break;
     default: // a handful of values: their codes repeat with a short period
-        for (unsigned code = 0; code < 256; code++)
-            if (fits(code))
-                return static_cast<uint16_t>(code);
+        for (unsigned i = 0; i < 256 && !fits(i); i++) {
+        }
     }
-    for (unsigned i = 0; i < n; i++)
-        if (fits(tries[i]))
-            return static_cast<uint16_t>(tries[i]);
-    return code_literal;
+    return code;
 }
 
 } // namespace dmaudit::codes

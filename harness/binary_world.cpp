@@ -20,6 +20,9 @@ enum At : unsigned {
 }; // three devices
 enum LiteralAt : unsigned { at_n_banks = 3, at_n_devices = 4, at_line = 6, at_literal_page = 8 };
 
+// In the byte of the mode: bit 0 says conforming, and all of these that mappings are tested for their error.
+constexpr uint8_t checks = 14;
+
 constexpr uint64_t four_gib = uint64_t{1} << 32;
 
 uint64_t page_of(unsigned n)
@@ -160,10 +163,12 @@ size_t read_header(std::span<const uint8_t> bytes, World& world, Expect& expect)
     world = World{};
     if (h[at_format] == literal_world && bytes.size() >= cell_bytes && read_literal(bytes, world)) {
         world.mode = mode;
+        world.check_errors = (h[at_mode] & checks) == checks;
         return cell_bytes * (1u + world.n_banks + 2u * world.n_devices);
     }
     world = World{};
     world.mode = mode;
+    world.check_errors = (h[at_mode] & checks) == checks;
     world.page = page_of(h[at_page] & 15);
     world.line = line_of(h[at_page] >> 4);
     sizes_of(h[at_banks] & 15, world);
@@ -187,7 +192,7 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
     for (size_t i = 0; i < cell_bytes; i++)
         out[i] = 0;
     out[at_format] = version;
-    out[at_mode] = w.mode == Mode::conforming;
+    out[at_mode] = static_cast<uint8_t>((w.mode == Mode::conforming) | (w.check_errors ? checks : 0));
     out[at_expect] = static_cast<uint8_t>(expect.kind == Expect::clean       ? 1
                                           : expect.kind == Expect::violation ? 1 + static_cast<unsigned>(expect.rule)
                                                                              : 0);

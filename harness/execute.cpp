@@ -76,6 +76,7 @@ void Run::give_back_dma_bufs()
 void Run::give_everything_back()
 {
     machine_.arm_fault(0);
+    auditor_.check_errors(false);
     for (uint32_t i = 0; i < auditor_.buffers().live_count() && !failed(); i++)
         expect_contents(auditor_.buffers()[auditor_.buffers().live(i)].at, false, false);
     for (uint32_t i = 0; i < auditor_.blocks().live_count() && !failed(); i++)
@@ -121,10 +122,14 @@ void Run::give_everything_back()
         if (rec.pool && DMAUDIT_HAS(provider_.pool, release_from))
             call([&] { return auditor_.release_from_pool(b, &ours); });
         else if (rec.noncoherent())
-            call([&] { return auditor_.free_noncoherent(b, linux_direction(rec.direction)); });
+            call([&] {
+                return auditor_.free_noncoherent(b, linux_direction(rec.direction),
+                                                 rec.pages ? Auditor::Via::pages : Auditor::Via::plain);
+            });
         else
             call([&] { return auditor_.free_coherent(b); });
     }
+    open_masks();
     if (!failed())
         first_.repeat(session_);
     while (!failed() && auditor_.pools().live_count())
@@ -166,6 +171,7 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     Auditor& auditor = session.auditor();
     const bool conforming = c.world.mode == Mode::conforming;
     auditor.forward_illegal(!conforming);
+    auditor.check_errors(c.world.check_errors);
     auditor.cells = cells;
     auditor.trace = trace;
     auto* steps = dynamic_cast<StepTrace*>(trace);

@@ -43,8 +43,9 @@ class Generator {
             Step s;
             const bool war = out_.count >= peace;
             const bool careless = war ? rng_.chance(1, 3) : !hostile && rng_.chance(1, 24);
-            const bool first_write = out_.count && rng_.chance(1, 3) && fill(s);
-            for (unsigned tries = 0, op = 0; !first_write && tries < 24; tries++) {
+            const bool first_test = out_.world.check_errors && out_.count && test(s) && rng_.chance(15, 16);
+            const bool first_write = !first_test && out_.count && rng_.chance(1, 3) && fill(s);
+            for (unsigned tries = 0, op = 0; !first_test && !first_write && tries < 24; tries++) {
                 if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
                     op = after_fault() ? choose_maker() : choose_next();
                 // Half of a client's mistakes are right calls at a wrong time.
@@ -108,6 +109,8 @@ class Generator {
                 w = 55;
             if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>())
                 w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
+            if (layouts()[op].n_names == 0 && layouts()[op].n_fields == 2 && layouts()[op].shapes[1] != Shape::nth)
+                w /= 3; // masks: they concern what comes later
             if (specs()[op].actor == Actor::machine)
                 w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
             weights_[op] = !contains(profile_, op) || off ? 0 : w;
@@ -224,6 +227,19 @@ class Generator {
         s.arg[layouts()[op].off] = 0;
         s.arg[layouts()[op].len] = k->length;
         return phases_.legal(s);
+    }
+
+    // Where errors count, the client tests a new mapping for one.
+    bool test(Step& s)
+    {
+        const Step& last = out_.steps[out_.count - 1u];
+        const Layout& l = layouts()[last.op];
+        if (l.makes != obj_mapping)
+            return false;
+        s = Step{};
+        s.op = Ops::index_of<ops::MappingError>();
+        s.arg[0] = last.arg[l.def];
+        return true;
     }
 
     // All that there can be of what the op makes, or a half or quarter.

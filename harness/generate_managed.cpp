@@ -17,6 +17,8 @@ bool Phases::fits(uint8_t op, const Known& k)
         return k.maker == is<ops::AllocCoherent> || k.maker == is<ops::AllocOpaque>;
     case is<ops::FreeNoncoherent>:
         return k.maker == is<ops::AllocNoncoherent>;
+    case is<ops::FreePages>:
+        return k.maker == is<ops::AllocPages>;
     case is<ops::ReleaseFromPool>:
     case is<ops::MmapFromPool>:
         return k.maker == is<ops::AllocFromPool>;

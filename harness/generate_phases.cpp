@@ -83,7 +83,7 @@ bool Phases::has_room(uint64_t device, uint64_t size, uint64_t limit) const
         if (o.alive && name_kind(o.name) == obj_pool && of(o).device == device)
             return has_room(o, size);
     const DeviceSpec& d = w.devices[device];
-    limit = limit ? std::min(limit, d.limit) : d.limit;
+    limit = std::min({limit ? limit : all_ones, d.limit, coherent_mask_[device]});
     uint64_t taken = pages(size), room = 0, largest = 0;
     for (const Known& o : scope_.objects())
         if (o.alive && name_kind(o.name) == obj_block && parent(o) == nullptr)
@@ -130,6 +130,10 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
 {
     const Phase& p = of(m);
     const Known* buffer = parent(m);
+    if (s.op == is<ops::MappingError>)
+        return !p.tested;
+    if (scope_.world().check_errors && name_kind(m.name) == obj_mapping && !p.tested)
+        return specs()[s.op].actor == Actor::machine;
     switch (s.op) {
     case is<ops::DeviceRead>:
         return p.dir != from_device && !p.dirty && !p.cpu.meets(r) && buffer &&
@@ -150,15 +154,18 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
         return p.dir != bidirectional || p.cpu.contains(r) || p.ready.empty();
     }
     case is<ops::SyncSgForCpu>:
-    case is<ops::SyncSgForDevice>: {
-        const bool for_cpu = s.op == is<ops::SyncSgForCpu>;
-        const uint64_t dir = unpack<ops::SyncSgForCpu>(s).dir.v; // both have the same fields
+    case is<ops::SyncSgForDevice>:
+    case is<ops::SyncSgtableForCpu>:
+    case is<ops::SyncSgtableForDevice>: {
+        const bool for_cpu = s.op == is<ops::SyncSgForCpu> || s.op == is<ops::SyncSgtableForCpu>;
+        const uint64_t dir = unpack<ops::SyncSgForCpu>(s).dir.v; // all have the same fields
         if (dir != same_direction && dir != p.dir &&
             (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
             return false;
         return for_cpu ? !p.dirty || p.dir == to_device
                        : p.dirty || p.dir != bidirectional || !p.cpu.empty() || p.ready.empty();
     }
+    case is<ops::UnmapSgtable>: // both have the same fields
     case is<ops::UnmapSg>:
         return !p.dirty || p.dir == to_device || unpack<ops::UnmapSg>(s).attrs.v;
     case is<ops::UnmapSingle>: {
@@ -172,7 +179,8 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
 
 bool Phases::noncoherent(const Known& k) const
 {
-    return k.maker == is<ops::AllocNoncoherent> || k.maker == is<ops::ManagedAllocNoncoherent>;
+    return k.maker == is<ops::AllocNoncoherent> || k.maker == is<ops::ManagedAllocNoncoherent> ||
+           k.maker == is<ops::AllocPages>;
 }
 
 // Blocks and their dma-bufs: `dirty` says that an attachment is mapped, `cpu` and `dir` are a bracket.
@@ -244,8 +252,9 @@ bool Phases::legal_on_noncoherent(const Step& s, const Known& k, Interval r) con
     case is<ops::SyncForDevice>:
         return legal_on_mapping(s, k, r);
     case is<ops::FreeNoncoherent>:
+    case is<ops::FreePages>:
     case is<ops::ManagedFreeNoncoherent>:
-        return k.managed == (s.op == is<ops::ManagedFreeNoncoherent>);
+        return fits(s.op, k);
     case is<ops::Evict>:
     case is<ops::Prefetch>:
         return true;
@@ -302,6 +311,14 @@ bool Phases::legal(const Step& s) const
         return !has_living_child(*used);
     case is<ops::MapSingle>:
         return can_map(*used, r, unpack<ops::MapSingle>(s).dir.v, unpack<ops::MapSingle>(s).dev.v);
+    case is<ops::MapSingleWithin>: {
+        const auto o = unpack<ops::MapSingleWithin>(s);
+        return (!o.boundary.v || o.len.v <= o.boundary.v) && can_map(*used, r, o.dir.v, o.dev.v);
+    }
+    case is<ops::SetMask>: // a mask of 0 is refused
+    case is<ops::SetCoherentMask>:
+        return unpack<ops::SetMask>(s).mask.v != 0 && unpack<ops::SetMask>(s).dev.v < scope_.world().n_devices;
+    case is<ops::MapSgtable>: // both have the same fields
     case is<ops::MapSg>: {
         const auto o = unpack<ops::MapSg>(s);
         return o.n.v && o.n.v <= 16 && o.len.v >= o.n.v && can_map(*used, r, o.dir.v, o.dev.v);
@@ -329,7 +346,7 @@ bool Phases::legal(const Step& s) const
         return !has_living_child(*used);
     case is<ops::AllocCoherent>: {
         const auto o = unpack<ops::AllocCoherent>(s);
-        return has_room(o.dev.v, o.size.v, o.limit.v);
+        return (!o.boundary.v || o.size.v <= o.boundary.v) && has_room(o.dev.v, o.size.v, o.limit.v);
     }
     case is<ops::AllocOpaque>: // no pool is asked
     case is<ops::AllocNoncoherent>: {
@@ -337,7 +354,13 @@ bool Phases::legal(const Step& s) const
         return o.size.v && has_room(o.dev.v, o.size.v, 0) &&
                (s.op == is<ops::AllocOpaque> || unpack<ops::AllocNoncoherent>(s).dir.v <= from_device);
     }
+    case is<ops::AllocPages>: {
+        const auto o = unpack<ops::AllocPages>(s);
+        return o.pages.v && o.pages.v <= max_ram && o.dir.v <= from_device &&
+               has_room(o.dev.v, o.pages.v * scope_.world().page, 0);
+    }
     case is<ops::FreeNoncoherent>:
+    case is<ops::FreePages>:
         return false;
     case is<ops::FreeCoherent>:
         return (opaque || used->maker == is<ops::AllocCoherent>)&&!has_living_child(*used);
@@ -392,6 +415,23 @@ void Phases::append(const Step& s)
         fresh.dir = unpack<ops::MapSingle>(s).dir.v;
         fresh.device = unpack<ops::MapSingle>(s).dev.v;
         break;
+    case is<ops::MapSingleWithin>:
+        fresh.dir = unpack<ops::MapSingleWithin>(s).dir.v;
+        fresh.device = unpack<ops::MapSingleWithin>(s).dev.v;
+        break;
+    case is<ops::SetCoherentMask>: {
+        const auto o = unpack<ops::SetCoherentMask>(s);
+        if (o.dev.v < max_devices)
+            coherent_mask_[o.dev.v] = o.mask.v;
+        break;
+    }
+    case is<ops::AllocPages>:
+        fresh.device = unpack<ops::AllocPages>(s).dev.v;
+        fresh.dir = unpack<ops::AllocPages>(s).dir.v;
+        fresh.cpu = {0, unpack<ops::AllocPages>(s).pages.v * scope_.world().page};
+        fresh.dirty = true;
+        break;
+    case is<ops::MapSgtable>: // both have the same fields
     case is<ops::MapSg>:
         fresh.dir = unpack<ops::MapSg>(s).dir.v;
         fresh.device = unpack<ops::MapSg>(s).dev.v;
@@ -460,6 +500,9 @@ void Phases::append(const Step& s)
     case is<ops::DeviceWrite>:
         p.ready.add(r);
         break;
+    case is<ops::MappingError>:
+        p.tested = true;
+        break;
     case is<ops::BeginCpuAccess>:
         p.cpu = r;
         p.dir = unpack<ops::BeginCpuAccess>(s).dir.v;
@@ -476,13 +519,16 @@ void Phases::append(const Step& s)
     case is<ops::UnmapAttachment>:
         p.dirty = false;
         break;
+    case is<ops::SyncSgtableForCpu>:
     case is<ops::SyncSgForCpu>:
         p.cpu = {0, used->length};
         break;
+    case is<ops::SyncSgtableForDevice>:
     case is<ops::SyncSgForDevice>:
         p.cpu = {};
         p.dirty = false;
         break;
+    case is<ops::UnmapSgtable>: // both have the same fields
     case is<ops::UnmapSg>:
         if (up && unpack<ops::UnmapSg>(s).attrs.v)
             of(*up).ready.remove(Interval{0, used->length}.shifted(used->base));

@@ -37,6 +37,7 @@ class Phases {
     struct Phase {
         Interval ready;     // bytes with a known value; of a mapping: those that the device has written
         Interval cpu;       // of a mapping: bytes handed back to the CPU
+        bool tested = false; // a single mapping, for its error
         Interval dirt;      // of a mapping: all that the CPU wrote since then lies in it
         bool dirty = false; // of a mapping: the CPU wrote since then
         uint64_t dir = 0, device = 0;
@@ -46,6 +47,7 @@ class Phases {
     bool crowded_ = false;
     uint64_t descriptors_ = 0; // that were opened, at the lowest numbers
     std::array<bool, max_devices> bound_{};
+    std::array<uint64_t, max_devices> coherent_mask_{all_ones, all_ones, all_ones, all_ones};
 
     size_t index(const Known& k) const { return static_cast<size_t>(&k - scope_.objects().data()); }
     const Phase& of(const Known& k) const { return phases_[index(k)]; }

@@ -157,6 +157,12 @@ Moves::Values Moves::values(uint8_t op, Shape shape) const
         return few ? Values{0} : Values{0, makes == obj_mapping ? 2 * w.line : 2 * w.page};
     case Shape::limit: // the first page only
         return few ? Values{0} : Values{0, w.banks[0].phys + w.page - 1};
+    case Shape::boundary: // what begins in the middle of a line crosses it
+        return few ? Values{0} : Values{0, 2 * w.line};
+    case Shape::mask:
+        return {all_ones, w.banks[0].phys + w.page - 1};
+    case Shape::low_bits:
+        return few ? Values{4 * w.line - 1} : Values{0, 4 * w.line - 1};
     case Shape::flag:
         return few ? Values{0} : Values{0, 1};
     case Shape::seed:

@@ -67,6 +67,9 @@ enum class Shape : uint8_t {
     pages,    // a number of pages
     sg_shape, // how a scatterlist is cut: see SgShape
     nth,      // count of a platform call inside the next op; 0: at once
+    boundary, // a power of two, 0: none
+    mask,     // an inclusive address, all ones: every address
+    low_bits, // 2^n - 1
 };
 
 struct Enumerator {
@@ -87,6 +90,8 @@ constexpr std::optional<uint64_t> default_of(Shape s)
     case Shape::dir:
     case Shape::cache_op:
     case Shape::len:
+    case Shape::mask:
+    case Shape::low_bits:
         return {};
     case Shape::used:
         return all_ones;

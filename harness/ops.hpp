@@ -3,6 +3,7 @@
 #pragma once
 #include "harness/op.hpp"
 #include "harness/ops_managed.hpp"
+#include "harness/ops_parameters.hpp"
 #include <tuple>
 #include <type_traits>
 
@@ -84,6 +85,7 @@ struct AllocCoherent {
     Arg<Shape::align> align;
     Arg<Shape::limit> limit;
     Arg<Shape::flag> zero;
+    Arg<Shape::boundary> boundary;
     static constexpr std::string_view name = "alloc_coherent",
                                       doc = "dma_alloc_coherent: the device's pool first, then the generic allocator";
     static constexpr Ends ends = Ends::nothing;
@@ -91,7 +93,8 @@ struct AllocCoherent {
     static constexpr uint32_t facets = facet_coherent;
     static constexpr std::array fields{f("", &AllocCoherent::out),        f("dev", &AllocCoherent::dev),
                                        f("size", &AllocCoherent::size),   f("align", &AllocCoherent::align),
-                                       f("limit", &AllocCoherent::limit), f("zero", &AllocCoherent::zero)};
+                                       f("limit", &AllocCoherent::limit), f("zero", &AllocCoherent::zero),
+                                       f("boundary", &AllocCoherent::boundary)};
 };
 struct FreeCoherent {
     Use<obj_block> block;
@@ -578,7 +581,9 @@ using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops
                    ops::MapAttachment, ops::UnmapAttachment, ops::BeginCpuAccess, ops::EndCpuAccess, ops::Kmap,
                    ops::Vmap, ops::MmapDmaBuf, ops::Bind, ops::Unbind, ops::ManagedAlloc, ops::ManagedFree,
                    ops::ManagedAllocNoncoherent, ops::ManagedFreeNoncoherent, ops::ManagedDeclare, ops::ManagedRelease,
-                   ops::AddAction, ops::OpenGroup, ops::ReleaseGroup>;
+                   ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask, ops::SetCoherentMask,
+                   ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages, ops::MapSgtable,
+                   ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

@@ -35,14 +35,16 @@ class Run {
 
     Skip step(const Step& s)
     {
-        return Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
+        const Skip skip = Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
+        return skip == Skip::not_made && case_.world.check_errors ? use_of_nothing(s) : skip;
     }
     void give_everything_back();
     void give_back_dma_bufs();
     bool failed() const { return session_.violation().has_value(); }
 
   private:
-    friend class Situation; // looks at what is alive (verify)
+    friend class Situation; // these two look at all of it, for exhaustive search
+    friend class StateWriter;
     // ---- names ----
     bool made(uint64_t name) const { return made_[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)]; }
     void make(uint64_t name) { made_[static_cast<size_t>(obj_index(name_kind(name)))].set(name_number(name)); }
@@ -98,7 +100,11 @@ class Run {
     void device_writes(uint32_t device, Range original, Range target, uint64_t seed);
     bool has_dma_buf() const; // all of it, but for exporters and windows
     void free_exported();
-    Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase);
+    Skip map_sg(const ops::MapSg&, bool table);
+    Skip unmap_sg(uint64_t sg, uint64_t attrs, uint64_t lie, bool table);
+    Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase, bool table = false);
+    Skip map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, const dmaudit_request&);
+    bool has_sgtable() const;
     Skip access_sg(Tag sg, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
     Skip access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t len, bool write, uint64_t seed);
     void expect_sg(Tag sg, bool handed_over);
@@ -107,7 +113,8 @@ class Run {
     {
         return name_kind(name) == obj_block && auditor_.blocks()[tag(name)].noncoherent();
     }
-    Skip free_noncoherent(uint64_t block, uint64_t lie, bool managed);
+    Skip alloc_noncoherent(uint64_t out, uint64_t dev, uint64_t size, uint64_t dir, Auditor::Via);
+    Skip free_noncoherent(uint64_t block, uint64_t lie, Auditor::Via);
     Skip declare(uint64_t out, uint64_t dev, uint64_t size, uint64_t at, uint64_t exclusive, bool managed);
     bool names_device(uint64_t device) const;
     template <class F> Skip release_managed(uint64_t device, F);
@@ -151,8 +158,8 @@ class Run {
     Skip perform(const ops::MmapCoherent&);
     Skip perform(const ops::AllocNoncoherent&);
     Skip perform(const ops::FreeNoncoherent&);
-    Skip perform(const ops::MapSg&);
-    Skip perform(const ops::UnmapSg&);
+    Skip perform(const ops::MapSg& o) { return map_sg(o, false); }
+    Skip perform(const ops::UnmapSg& o) { return unmap_sg(o.sg.v, o.attrs.v, o.lie.v, false); }
     Skip perform(const ops::SyncSgForCpu& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU); }
     Skip perform(const ops::SyncSgForDevice& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE); }
     Skip perform(const ops::ExportBlock&);
@@ -185,6 +192,29 @@ class Run {
     Skip perform(const ops::AddAction&);
     Skip perform(const ops::OpenGroup&);
     Skip perform(const ops::ReleaseGroup&);
+    Skip perform(const ops::SetMask&);
+    Skip perform(const ops::SetCoherentMask&);
+    Skip perform(const ops::SetMinAlignMask&);
+    Skip perform(const ops::MapSingleWithin&);
+    Skip perform(const ops::AllocPages&);
+    Skip perform(const ops::FreePages&);
+    Skip perform(const ops::MapSgtable&);
+    Skip perform(const ops::UnmapSgtable& o)
+    {
+        return has_sgtable() ? unmap_sg(o.sg.v, o.attrs.v, o.lie.v, true) : Skip::impossible;
+    }
+    Skip perform(const ops::SyncSgtableForCpu& o)
+    {
+        return has_sgtable() ? sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU, true) : Skip::impossible;
+    }
+    Skip perform(const ops::SyncSgtableForDevice& o)
+    {
+        return has_sgtable() ? sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE, true) : Skip::impossible;
+    }
+    Skip perform(const ops::MappingError&);
+    Skip use_of_nothing(const Step&);
+    Skip set_mask(uint64_t device, uint64_t mask, bool coherent);
+    void open_masks();
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -198,6 +228,7 @@ class Run {
     const dmaudit_provider& provider_;
     Tally& tally_;
     std::array<std::bitset<max_names>, obj_kinds> made_;
+    std::bitset<max_names> failed_maps_; // single mappings that failed, and whose error was not seen yet
     // Entries are valid where made_ says so.
     std::array<Tag, max_names> buffers_, pools_, windows_, sgs_, refs_, attachments_;
     std::array<dmaudit_mapping, max_names> mappings_;

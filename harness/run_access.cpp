@@ -144,6 +144,9 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
     const bool mapping = tag_kind(t) == Kind::mapping;
     if (auditor_.alive(t) && !(mapping ? auditor_.mappings()[t].reachable : auditor_.blocks()[t].reachable))
         return Skip::impossible; // beyond what the device can drive, and the provider never promised otherwise
+    if (!mapping && auditor_.promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !machine_.coherent(device) &&
+        auditor_.alive(t) && !auditor_.blocks()[t].noncoherent())
+        return Skip::impossible; // who sees what here would be settled by syncs that no call of ours stands for
     if (!auditor_.device_access(device, t, off, len, write))
         return Skip::illegal;
     if (len == 0)

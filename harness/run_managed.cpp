@@ -73,20 +73,14 @@ Skip Run::perform(const ops::ManagedAllocNoncoherent& o)
 {
     if (!DMAUDIT_MANAGED_HAS(alloc_noncoherent) || !names_device(o.dev.v))
         return Skip::impossible;
-    const dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, 0, 0};
-    dmaudit_block b{};
-    b.struct_size = sizeof b;
-    const int rc = call([&] { return auditor_.alloc_noncoherent(req, narrow(o.dir.v), &b, true); });
-    if (rc == DMAUDIT_OK && !failed())
-        new_block(o.out.v, b, true);
-    return done(rc);
+    return alloc_noncoherent(o.out.v, o.dev.v, o.size.v, o.dir.v, Auditor::Via::managed);
 }
 
 Skip Run::perform(const ops::ManagedFreeNoncoherent& o)
 {
     if (!DMAUDIT_MANAGED_HAS(free_noncoherent))
         return Skip::impossible;
-    return free_noncoherent(o.block.v, o.lie.v, true);
+    return free_noncoherent(o.block.v, o.lie.v, Auditor::Via::managed);
 }
 
 Skip Run::perform(const ops::ManagedDeclare& o)

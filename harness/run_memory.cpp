@@ -40,15 +40,15 @@ Skip Run::perform(const ops::AllocCoherent& o)
         return Skip::impossible;
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
-    dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, o.align.v, o.limit.v, 0, o.zero.v ? DMAUDIT_ZERO : 0u,
-                        0};
+    dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, o.align.v, o.limit.v, o.boundary.v,
+                        o.zero.v ? DMAUDIT_ZERO : 0u, 0};
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
     if (rc != DMAUDIT_OK || failed())
         return rc == DMAUDIT_ENOMEM && !failed()
                ? check_exhaustion(session_, auditor_.pool_of(req.device),
-                                  o.align.v > case_.world.page || o.limit.v ? 0 : o.size.v),
+                                  o.align.v > case_.world.page || o.limit.v || o.boundary.v ? 0 : o.size.v),
                Skip::executed : done(rc);
     const Tag pool = auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool;
     new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING) && (pool || o.zero.v));
@@ -108,29 +108,47 @@ Skip Run::perform(const ops::MmapCoherent& o)
     return done(rc);
 }
 
-Skip Run::perform(const ops::AllocNoncoherent& o)
+Skip Run::alloc_noncoherent(uint64_t out, uint64_t dev, uint64_t size, uint64_t dir, Auditor::Via via)
 {
-    if (!DMAUDIT_HAS(provider_.coherent, alloc_noncoherent))
-        return Skip::impossible;
-    if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
-        return Skip::impossible;
-    const dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, 0, 0};
+    const dmaudit_request req{sizeof req, narrow(dev), size, 0, 0, 0, 0, 0};
     dmaudit_block b{};
     b.struct_size = sizeof b;
-    const int rc = call([&] { return auditor_.alloc_noncoherent(req, narrow(o.dir.v), &b); });
+    const int rc = call([&] { return auditor_.alloc_noncoherent(req, narrow(dir), &b, via); });
     if (rc == DMAUDIT_OK && !failed())
-        new_block(o.out.v, b, true);
+        new_block(out, b, true);
     return done(rc);
+}
+
+Skip Run::perform(const ops::AllocNoncoherent& o)
+{
+    if (!DMAUDIT_HAS(provider_.coherent, alloc_noncoherent) || !names_device(o.dev.v))
+        return Skip::impossible;
+    return alloc_noncoherent(o.out.v, o.dev.v, o.size.v, o.dir.v, Auditor::Via::plain);
+}
+
+Skip Run::perform(const ops::AllocPages& o)
+{
+    if (!DMAUDIT_HAS(provider_.coherent, alloc_pages) || !DMAUDIT_HAS(provider_.coherent, free_pages) ||
+        !names_device(o.dev.v) || o.pages.v > every_byte / case_.world.page)
+        return Skip::impossible;
+    return alloc_noncoherent(o.out.v, o.dev.v, o.pages.v * case_.world.page, o.dir.v, Auditor::Via::pages);
 }
 
 Skip Run::perform(const ops::FreeNoncoherent& o)
 {
     if (!DMAUDIT_HAS(provider_.coherent, free_noncoherent))
         return Skip::impossible;
-    return free_noncoherent(o.block.v, o.lie.v, false);
+    return free_noncoherent(o.block.v, o.lie.v, Auditor::Via::plain);
 }
 
-Skip Run::free_noncoherent(uint64_t block, uint64_t lie, bool managed)
+Skip Run::perform(const ops::FreePages& o)
+{
+    if (!DMAUDIT_HAS(provider_.coherent, free_pages))
+        return Skip::impossible;
+    return free_noncoherent(o.block.v, o.lie.v, Auditor::Via::pages);
+}
+
+Skip Run::free_noncoherent(uint64_t block, uint64_t lie, Auditor::Via via)
 {
     if (!made(block))
         return Skip::not_made;
@@ -142,7 +160,7 @@ Skip Run::free_noncoherent(uint64_t block, uint64_t lie, bool managed)
     const uint32_t direction = linux_direction(auditor_.blocks()[t].direction);
     return done(call([&] {
         return auditor_.free_noncoherent(lied_block(block, lie),
-                                         lie == lie_other_dir ? another_direction(direction) : direction, managed);
+                                         lie == lie_other_dir ? another_direction(direction) : direction, via);
     }));
 }
 

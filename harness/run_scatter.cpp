@@ -1,6 +1,8 @@
 // Scatterlists.
 #include "harness/run.hpp"
 
+#include <bit>
+
 namespace dmaudit {
 namespace {
 
@@ -11,7 +13,18 @@ uint32_t lied_count(uint32_t n, uint64_t lie)
 
 } // namespace
 
-Skip Run::perform(const ops::MapSg& o)
+bool Run::has_sgtable() const
+{
+    return DMAUDIT_HAS(&provider_, scatter) && DMAUDIT_HAS(provider_.scatter, map_sgtable) &&
+           DMAUDIT_HAS(provider_.scatter, unmap_sgtable) && DMAUDIT_HAS(provider_.scatter, sync_sgtable);
+}
+
+Skip Run::perform(const ops::MapSgtable& o)
+{
+    return has_sgtable() ? map_sg(std::bit_cast<ops::MapSg>(o), true) : Skip::impossible; // both have the same fields
+}
+
+Skip Run::map_sg(const ops::MapSg& o, bool table)
 {
     if (!DMAUDIT_HAS(&provider_, scatter) || !DMAUDIT_HAS(provider_.scatter, map_sg) ||
         !DMAUDIT_HAS(provider_.scatter, unmap_sg))
@@ -43,7 +56,7 @@ Skip Run::perform(const ops::MapSg& o)
     if (o.shape.v == sg_page_boundary)
         req.boundary = case_.world.page;
     Tag sg = 0;
-    const int rc = call([&] { return auditor_.map_sg(req, {entries.data(), o.n.v}, narrow(o.dir.v), &sg); });
+    const int rc = call([&] { return auditor_.map_sg(req, {entries.data(), o.n.v}, narrow(o.dir.v), &sg, table); });
     if (sg) {
         sgs_[name_number(o.out.v)] = sg;
         make(o.out.v);
@@ -64,24 +77,24 @@ void Run::expect_sg(Tag t, bool handed_over)
     }
 }
 
-Skip Run::perform(const ops::UnmapSg& o)
+Skip Run::unmap_sg(uint64_t sg, uint64_t attrs, uint64_t lie, bool table)
 {
-    if (!made(o.sg.v))
+    if (!made(sg))
         return Skip::not_made;
-    const Tag t = tag(o.sg.v);
+    const Tag t = tag(sg);
     const SgRecord& rec = auditor_.sgs()[t];
     const uint32_t own = linux_direction(rec.direction);
     const int rc = call([&] {
-        return auditor_.unmap_sg(t, o.lie.v == lie_other_device ? other_device(rec.device) : rec.device,
-                                 lied_count(rec.n, o.lie.v), o.lie.v == lie_other_dir ? another_direction(own) : own,
-                                 attrs_of(o.attrs.v));
+        return auditor_.unmap_sg(t, lie == lie_other_device ? other_device(rec.device) : rec.device,
+                                 lied_count(rec.n, lie), lie == lie_other_dir ? another_direction(own) : own,
+                                 attrs_of(attrs), table);
     });
     if (rc == DMAUDIT_OK && !failed())
         expect_sg(t, true);
     return done(rc);
 }
 
-Skip Run::sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase)
+Skip Run::sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase, bool table)
 {
     if (!made(sg) || !DMAUDIT_HAS(provider_.scatter, sync_sg))
         return made(sg) ? Skip::impossible : Skip::not_made;
@@ -93,7 +106,7 @@ Skip Run::sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase)
                                                : narrow(dir);
     const int rc = call([&] {
         return auditor_.sync_sg(t, lie == lie_other_device ? other_device(rec.device) : rec.device,
-                                lied_count(rec.n, lie), d, phase);
+                                lied_count(rec.n, lie), d, phase, table);
     });
     if (rc == DMAUDIT_OK && !failed())
         expect_sg(t, true);

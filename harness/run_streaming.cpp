@@ -1,5 +1,6 @@
 // Streaming mappings: map, unmap, sync, cache maintenance.
 #include "harness/run.hpp"
+#include "harness/scope.hpp"
 
 namespace dmaudit {
 
@@ -37,33 +38,70 @@ dmaudit_mapping Run::lied_mapping(uint64_t name, uint64_t lie) const
 
 Skip Run::perform(const ops::MapSingle& o)
 {
+    return map_single(o.out.v, o.buffer.v, o.off.v, o.dir.v,
+                      {sizeof(dmaudit_request), narrow(o.dev.v), o.len.v, o.align.v, 0, 0, 0, attrs_of(o.attrs.v)});
+}
+
+Skip Run::perform(const ops::MapSingleWithin& o)
+{
+    return map_single(o.out.v, o.buffer.v, o.off.v, o.dir.v,
+                      {sizeof(dmaudit_request), narrow(o.dev.v), o.len.v, 0, o.limit.v, o.boundary.v, 0, 0});
+}
+
+Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, const dmaudit_request& req)
+{
     if (!DMAUDIT_HAS(provider_.streaming, map_single))
         return Skip::impossible;
-    if (!made(o.buffer.v))
+    if (!made(buffer))
         return Skip::not_made;
-    if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
+    if (req.device >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
-    const Tag t = tag(o.buffer.v);
+    const Tag t = tag(buffer);
     const Range whole = auditor_.bytes_of(t);
-    if (o.off.v > machine_.ram_size() - whole.at)
+    if (off > machine_.ram_size() - whole.at)
         return Skip::impossible; // no such pointer
     const bool lives = auditor_.alive(t);
-    if (lives && (o.off.v + o.len.v < o.off.v || o.off.v + o.len.v > whole.len) && case_.world.mode == Mode::conforming)
+    if (lives && (off + req.size < off || off + req.size > whole.len) && case_.world.mode == Mode::conforming)
         return Skip::illegal;
-    const Range r{whole.at + o.off.v, o.len.v};
-    dmaudit_request req{sizeof req, narrow(o.dev.v), o.len.v, o.align.v, 0, 0, 0, attrs_of(o.attrs.v)};
+    const Range r{whole.at + off, req.size};
     dmaudit_mapping m{};
     m.struct_size = sizeof m;
-    const int rc = call([&] { return auditor_.map_single(req, client(r), narrow(o.dir.v), &m); });
+    const int rc = call([&] { return auditor_.map_single(req, client(r), narrow(dir), &m); });
     if (rc == DMAUDIT_OK && !failed()) {
-        mappings_[name_number(o.out.v)] = m;
-        make(o.out.v);
+        mappings_[name_number(out)] = m;
+        make(out);
         if (auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced)
-            first_.bounce(req, r.at, narrow(o.dir.v));
-    }
+            first_.bounce(req, r.at, narrow(dir));
+    } else if (rc > 0)
+        failed_maps_.set(name_number(out));
     if (lives && rc != Auditor::withheld)
         expect_contents(whole, false, false);
     return done(rc);
+}
+
+Skip Run::perform(const ops::MappingError& o)
+{
+    const unsigned n = name_number(o.mapping.v);
+    if (!made(o.mapping.v) && !failed_maps_[n])
+        return Skip::not_made;
+    failed_maps_.reset(n); // the client knows now, and does not use it
+    if (made(o.mapping.v))
+        auditor_.mapping_error(tag(o.mapping.v));
+    return Skip::executed;
+}
+
+// A client that tests nothing goes on with what a failed map returned.
+Skip Run::use_of_nothing(const Step& s)
+{
+    const Layout& l = layouts()[s.op];
+    if (l.use == Layout::absent || specs()[s.op].actor == Actor::machine)
+        return Skip::not_made;
+    const uint64_t name = s.arg[l.use];
+    if (name_kind(name) != obj_mapping || !failed_maps_[name_number(name)])
+        return Skip::not_made;
+    auditor_.found(
+        {RuleId::unchecked_mapping_error, 0, {}, 0, "the map failed, and what it returned is used", 0, 0, false});
+    return Skip::illegal;
 }
 
 Skip Run::perform(const ops::UnmapSingle& o)

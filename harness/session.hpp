@@ -34,7 +34,9 @@ class Session final : MachineObserver, Evidence {
 
     Machine& machine() { return machine_; }
     Auditor& auditor() { return auditor_; }
+    const Auditor& auditor() const { return auditor_; }
     Contents& contents() { return contents_; }
+    const Contents& contents() const { return contents_; }
     const World& world() const { return world_; }
 
     // Violations by the machine itself or by the data oracle land beside the auditor's; the first one counts.
@@ -48,6 +50,12 @@ class Session final : MachineObserver, Evidence {
         virtual ~Probe() = default;
         virtual void platform_call() = 0;
     }* probe = nullptr;
+
+    // The provider's hash of its own state; false: it has none.
+    bool provider_hash(uint64_t hash[2]) const
+    {
+        return DMAUDIT_HAS(provider_, state_hash) && provider_->state_hash(ctx_, hash) == DMAUDIT_OK;
+    }
 
     // Bytes that the CPU may read, are defined, and do not hold what they must: the first one.
     std::optional<uint64_t> first_wrong(Range) const;

@@ -32,7 +32,7 @@ std::string value(Shape shape, uint64_t v)
     for (const Enumerator& e : words(shape))
         if (e.value == v)
             return std::string(e.name);
-    return shape == Shape::limit || v >> 32 ? hex(v) : decimal(v);
+    return shape == Shape::limit || shape == Shape::mask || v >> 32 ? hex(v) : decimal(v);
 }
 std::string device(const DeviceSpec& d)
 {
@@ -287,7 +287,8 @@ class Parser {
     void world()
     {
         static constexpr std::string_view known[] = {"page",  "line",   "banks", "coherent",
-                                                     "limit", "offset", "iommu", "mode"};
+                                                     "limit", "offset", "iommu", "check_errors",
+                                                     "mode"};
         if (!early("world"))
             return;
         if (world_seen_ || case_.world.n_devices > 1)
@@ -310,6 +311,12 @@ class Parser {
                 return number("offset", s, w.devices[0].offset);
             case 6:
                 return argument("iommu", Shape::flag, s, w.devices[0].iommu);
+            case 7: {
+                uint64_t on = 0;
+                const bool ok = argument("check_errors", Shape::flag, s, on);
+                w.check_errors = on != 0;
+                return ok && (on <= 1 || fail("expected no or yes for 'check_errors', found " + quoted(s)));
+            }
             default:
                 w.mode = s == "conforming" ? Mode::conforming : Mode::hostile;
                 return s == "conforming" || s == "hostile" ||
@@ -526,7 +533,7 @@ std::string print(const Case& c)
         std::string(text_header) + "1\nworld page=" + decimal(w.page) + " line=" + decimal(w.line) + " banks=";
     for (unsigned b = 0; b < w.n_banks; b++)
         out += (b ? "," : "") + bytes(w.banks[b].size) + "@" + hex(w.banks[b].phys);
-    out += device(w.devices[0]) + (w.mode == Mode::conforming ? " mode=conforming\n" : "\n");
+    out += device(w.devices[0]) + (w.check_errors ? " check_errors=yes" : "") + (w.mode == Mode::conforming ? " mode=conforming\n" : "\n");
     for (unsigned d = 1; d < w.n_devices; d++)
         out += "device" + device(w.devices[d]) + "\n";
     for (const Step& s : c.all())

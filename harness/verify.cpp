@@ -1,8 +1,6 @@
-#include "harness/verify.hpp"
+#include "harness/verify_search.hpp"
 
-#include "harness/walker.hpp"
-
-#include <atomic>
+#include <algorithm>
 #include <thread>
 
 namespace dmaudit {
@@ -14,70 +12,6 @@ constexpr size_t batch = 256, chunk = 8;
 
 } // namespace
 
-struct Verifier::Search final : KnownStates {
-    struct Node {
-        StateKey key;
-        uint64_t code;
-        uint32_t parent;
-        uint32_t fails;
-    };
-
-    Search(const VerifyScope& s, const dmaudit_provider& p, const VerifyLimits& l)
-        : scope(s), provider(p), limits(l), moves(scope)
-    {
-        result.merging = l.merge && DMAUDIT_HAS(&p, state_hash);
-    }
-
-    bool known(const StateKey& key) const override { return find(key) != nowhere; }
-
-    // ---- states ----
-    static constexpr uint32_t nowhere = ~0u;
-    size_t slot_of(const StateKey& key) const
-    {
-        size_t i = key.bits[0] & (table.size() - 1);
-        while (table[i] != nowhere && !(nodes[table[i]].key == key))
-            i = (i + 1) & (table.size() - 1);
-        return i;
-    }
-    uint32_t find(const StateKey& key) const { return table.empty() ? nowhere : table[slot_of(key)]; }
-    void add(const Node& n)
-    {
-        nodes.push_back(n);
-        if (!result.merging)
-            return;
-        if (nodes.size() * 2 > table.size()) {
-            table.assign(table.empty() ? 1024 : table.size() * 2, nowhere);
-            for (uint32_t i = 0; i < nodes.size(); i++)
-                table[slot_of(nodes[i].key)] = i;
-        } else
-            table[slot_of(n.key)] = static_cast<uint32_t>(nodes.size() - 1);
-    }
-    void path_to(uint32_t node, std::vector<uint64_t>& path) const
-    {
-        path.clear();
-        for (; node; node = nodes[node].parent)
-            path.push_back(nodes[node].code);
-        std::reverse(path.begin(), path.end());
-    }
-
-    void start();
-    void take(const Reached&, unsigned depth);
-    void work(Walker&, size_t first, size_t n, std::vector<Reached>& out);
-    void run();
-
-    VerifyScope scope;
-    const dmaudit_provider& provider;
-    VerifyLimits limits;
-    Moves moves;
-    VerifyResult result;
-    std::vector<Node> nodes;        // level after level; the first one is the state without moves
-    std::vector<uint32_t> table;    // of nodes, by key
-    std::vector<size_t> level_from; // first node of each level; the last entry: where the next one will begin
-    size_t cursor = 0;              // the next node to be expanded
-    std::vector<std::unique_ptr<Walker>> walkers;
-    std::atomic<size_t> next_chunk{0};
-};
-
 // What a chunk has reached, in the order of the search.
 void Verifier::Search::take(const Reached& r, unsigned depth)
 {
@@ -88,6 +22,8 @@ void Verifier::Search::take(const Reached& r, unsigned depth)
     level.faults += r.counts.faults;
     level.evictions += r.counts.evictions;
     result.executions += r.executions;
+    result.strayed += r.strayed;
+    result.refused_with_effect += r.refused_with_effect;
     for (size_t i = 0; i < op_count; i++)
         result.by_op[i] += r.by_op[i];
     uint64_t again = 0; // failures of states that another chunk of this batch has reached before
@@ -135,7 +71,7 @@ void Verifier::Search::work(Walker& w, size_t first, size_t n, std::vector<Reach
             if (nodes[node].fails)
                 continue;
             path_to(node, path);
-            w.expand(path, node, result.merging ? this : nullptr, out[c]);
+            w.expand(path, node, nodes[node].key, result.merging ? this : nullptr, out[c]);
         }
     }
 }
@@ -144,7 +80,7 @@ void Verifier::Search::run()
 {
     using End = VerifyResult::End;
     while (walkers.size() < std::max(1u, limits.threads))
-        walkers.push_back(std::make_unique<Walker>(scope, moves, provider));
+        walkers.push_back(std::make_unique<Walker>(scope, limits, moves, provider));
     if (nodes.empty())
         start();
     if (result.open_error)
@@ -196,6 +132,16 @@ const VerifyResult& Verifier::run()
 {
     search_->run();
     return search_->result;
+}
+
+std::string Verifier::save() const
+{
+    return search_->save();
+}
+
+std::string Verifier::load(std::string_view bytes)
+{
+    return search_->load(bytes);
 }
 
 const VerifyResult& Verifier::result() const

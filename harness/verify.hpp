@@ -30,6 +30,10 @@ struct VerifyLimits {
     uint64_t states = 1ull << 26; // stop before more are held
     unsigned findings = 0;        // stop after so many different ones; 0: no limit
     std::function<bool()> stop;   // asked after each batch; may be empty
+    // For tests. Sees each case after its last move, before everything is given back; from one thread at a time only
+    // with one thread. And is the state after a move that was refused the state before it?
+    std::function<void(const Run&, const Session&)> look;
+    bool check_refused = false;
 };
 
 struct VerifyLevel { // of the moves from the states of one level to the next
@@ -54,6 +58,8 @@ struct VerifyResult {
     unsigned complete = 0;           // levels that were finished
     bool merging = false;
     uint64_t executions = 0; // sessions that were opened
+    uint64_t refused_with_effect = 0; // with check_refused
+    uint64_t strayed = 0;    // states that the same moves did not lead to a second time: a provider with a memory
     std::array<uint64_t, op_count> by_op{}; // cases by their last op
     std::vector<VerifyFinding> findings;
     int open_error = 0; // the provider does not open in this world
@@ -72,6 +78,12 @@ class Verifier {
     const VerifyResult& run();
     const VerifyResult& result() const;
     VerifyLimits& limits();
+
+    // All that is known, as bytes; between two runs. Another search takes them up if it has the same scope, provider and
+    // ops; else, or if they are damaged, the error says why, and nothing has changed. A few states are reached again and
+    // compared: a provider that was changed meanwhile is noticed, as far as it shows in them.
+    std::string save() const;
+    std::string load(std::string_view bytes);
 
   private:
     struct Search;

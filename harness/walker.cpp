@@ -6,8 +6,9 @@
 
 namespace dmaudit {
 
-Walker::Walker(const VerifyScope& scope, const Moves& moves, const dmaudit_provider& provider)
-    : scope_(scope), moves_(moves), provider_(provider)
+Walker::Walker(const VerifyScope& scope, const VerifyLimits& limits, const Moves& moves,
+               const dmaudit_provider& provider)
+    : scope_(scope), limits_(limits), moves_(moves), provider_(provider)
 {
     case_.world = scope.world;
 }
@@ -84,20 +85,27 @@ int Walker::start(bool merge, StateKey& key, Reached& out)
 }
 
 // The moves of the path, decoded while they are made; what they are made of is kept.
-void Walker::follow(std::span<const uint64_t> path, Reached& out)
+bool Walker::follow(std::span<const uint64_t> path, Reached& out)
 {
-    open(out);
+    if (!open(out))
+        return false;
     for (const uint64_t code : path) {
         situation_.look(*run_, defined_);
         Choices choices = Choices::at(code);
         Move m;
-        moves_.propose(choices, situation_, m);
-        moves_.arm(Adversary::at(choices.rest()), situation_, m);
-        make(m);
+        if (!moves_.propose(choices, situation_, m))
+            return false;
+        const Adversary a = Adversary::at(choices.rest());
+        if (a.kind > Adversary::fail && a.line >= situation_.lines().size())
+            return false;
+        moves_.arm(a, situation_, m);
+        if (make(m) != Ran::done)
+            return false;
     }
     path_.assign(case_.steps.begin(), case_.steps.begin() + case_.count);
     defined_by_path_ = defined_;
     situation_.look(*run_, defined_);
+    return true;
 }
 
 // To the end of the same path once more.
@@ -114,9 +122,11 @@ void Walker::again(Reached& out)
 StateKey Walker::key_at(std::span<const uint64_t> path)
 {
     Reached unused;
-    follow(path, unused);
-    const StateKey key = state_key(*run_, session_).value_or(StateKey{});
-    close(false);
+    StateKey key;
+    if (follow(path, unused))
+        key = state_key(*run_, session_).value_or(StateKey{});
+    if (run_)
+        close(false);
     return key;
 }
 
@@ -163,6 +173,8 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
         failed(out);
         return;
     }
+    if (limits_.look)
+        limits_.look(*run_, session_);
     Reached::State state{{}, code, parent, false};
     if (known) {
         state.key = *state_key(*run_, session_);
@@ -181,9 +193,17 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
     out.states.push_back(state);
 }
 
-void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const KnownStates* known, Reached& out)
+void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const StateKey& key, const KnownStates* known,
+                    Reached& out)
 {
-    follow(path, out);
+    if (!follow(path, out) || (known && !(state_key(*run_, session_) == key))) { // the same moves have led here before
+        out.strayed++;
+        run_.reset();
+        if (session_.is_open())
+            session_.close();
+        return;
+    }
+    const auto before = limits_.check_refused ? state_key(*run_, session_) : std::nullopt;
     bool there = true;
     Choices choices;
     do {
@@ -205,6 +225,8 @@ void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const Known
         session_.probe = nullptr;
         if (ran == Ran::refused) {
             out.counts.refused++;
+            if (limits_.check_refused && !(state_key(*run_, session_) == before))
+                out.refused_with_effect++;
             continue;
         }
         out.counts.evictions += m.line_only;

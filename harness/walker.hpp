@@ -25,7 +25,7 @@ struct Reached {
     std::vector<Failure> failures;
     VerifyLevel counts; // `states` is not counted here
     std::array<uint64_t, op_count> by_op{};
-    uint64_t executions = 0;
+    uint64_t executions = 0, strayed = 0, refused_with_effect = 0;
 };
 
 // States that were reached before.
@@ -37,12 +37,12 @@ class KnownStates {
 
 class Walker final : Session::Probe {
   public:
-    Walker(const VerifyScope&, const Moves&, const dmaudit_provider&);
+    Walker(const VerifyScope&, const VerifyLimits&, const Moves&, const dmaudit_provider&);
 
     // The case without moves: opens the provider. Its code, and what is found when nothing was done.
     int start(bool merge, StateKey& key, Reached&);
-    // Every move from the state that these moves lead to. `known`: null without merging.
-    void expand(std::span<const uint64_t> path, uint32_t parent, const KnownStates* known, Reached& out);
+    // Every move from the state with this key that these moves lead to. `known`: null without merging, and no keys then.
+    void expand(std::span<const uint64_t> path, uint32_t parent, const StateKey&, const KnownStates* known, Reached& out);
     // Between states of one chunk: forgets which states it has reached itself.
     void begin_chunk() { mine_.clear(); }
     // The state at the end of a path, to compare.
@@ -52,7 +52,7 @@ class Walker final : Session::Probe {
     enum class Ran : uint8_t { refused, done, failed };
     void platform_call() override;
     bool open(Reached&);
-    void follow(std::span<const uint64_t> path, Reached&);
+    bool follow(std::span<const uint64_t> path, Reached&); // false: it leads elsewhere now
     void again(Reached&);
     Ran make(const Move&);
     void close(bool give_back);
@@ -60,6 +60,7 @@ class Walker final : Session::Probe {
     void failed(Reached&);
 
     const VerifyScope& scope_;
+    const VerifyLimits& limits_;
     const Moves& moves_;
     const dmaudit_provider& provider_;
     Session session_;

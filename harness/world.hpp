@@ -33,6 +33,7 @@ struct World {
     uint8_t n_banks = 1, n_devices = 1;
     std::array<BankSpec, max_banks> banks{BankSpec{0x80000000, 256 << 10}};
     std::array<DeviceSpec, max_devices> devices{};
+    bool check_errors = false; // the client must test a mapping for its error before it uses it
     friend bool operator==(const World&, const World&) = default; // entries beyond n_* are kept at their defaults
 };
 

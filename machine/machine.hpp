@@ -84,6 +84,7 @@ class Machine {
     // faults.
     std::optional<uint64_t> reach(unsigned device, uint64_t bus, uint64_t len, unsigned rights = 0) const;
     uint64_t translations() const; // pages in all IOMMUs
+    const Iommu& iommu(unsigned device) const { return iommus_[device]; }
     bool coherent(unsigned device) const { return spec_.devices[device].coherent; }
     void device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const;
     void device_write(unsigned device, uint64_t at, uint64_t len, const uint8_t* in);

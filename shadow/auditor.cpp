@@ -25,7 +25,10 @@ std::string_view mark_name(Mark m)
         "scatterlists with merged entries",
         "mappings through an IOMMU",
         "attachments mapped",
-        "brackets of the CPU on a dma-buf"};
+        "brackets of the CPU on a dma-buf",
+        "masks set",
+        "blocks and mappings under a narrowed mask",
+        "bounced mappings that keep address bits"};
     return names[static_cast<size_t>(m)];
 }
 
@@ -96,10 +99,11 @@ void Auditor::end()
     attachments_.clear();
     fds_.fill(0);
     ledger_.clear();
+    drivers_.fill({});
     teardown_ = {};
     trace = nullptr;
     cells = nullptr;
-    forward_illegal_ = false;
+    forward_illegal_ = check_errors_ = false;
 }
 
 std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what)

@@ -53,6 +53,9 @@ enum class Mark : uint8_t {
     translated,
     attachment_mapped,
     bracket,
+    parameter_set,
+    narrowed,
+    kept_bits,
     count_
 };
 struct AuditMarks {
@@ -94,6 +97,8 @@ class Auditor {
     // legal then show what auditing costs.
     void audit(bool on) { audits_ = on; }
     bool audits() const { return audits_; }
+    // Off, as it begins: whether a client tests its mappings with dma_mapping_error is its own business.
+    void check_errors(bool on) { check_errors_ = on; }
 
     // ---- clients' buffers ----
     Tag add_buffer(Range at); // 0 and a violation: not free RAM
@@ -104,16 +109,26 @@ class Auditor {
     int alloc_coherent(const dmaudit_request&, dmaudit_block* out, bool managed = false);
     int free_coherent(const dmaudit_block&, bool managed = false);
     int mmap_coherent(const dmaudit_block&, uint64_t pgoff, uint64_t pages, Tag* out);
-    int alloc_noncoherent(const dmaudit_request&, uint32_t direction, dmaudit_block* out, bool managed = false);
-    int free_noncoherent(const dmaudit_block&, uint32_t direction, bool managed = false);
+    enum class Via : uint8_t { plain, managed, pages }; // which pair of calls
+    int alloc_noncoherent(const dmaudit_request&, uint32_t direction, dmaudit_block* out, Via via = Via::plain);
+    int free_noncoherent(const dmaudit_block&, uint32_t direction, Via via = Via::plain);
     int sync_noncoherent(const dmaudit_block&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
     int map_single(const dmaudit_request&, void* cpu, uint32_t direction, dmaudit_mapping* out);
     int unmap_single(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
+    void mapping_error(Tag mapping) // dma_mapping_error: of a mapping that was made, the answer is no
+    {
+        if (mappings_.alive(mapping))
+            mappings_[mapping].tested = true;
+    }
     int sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
-    // `entries` are client pointers, at most SgRecord::most of them.
-    int map_sg(const dmaudit_request&, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out);
-    int unmap_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs);
-    int sync_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase);
+    // `entries` are client pointers, at most SgRecord::most of them. `table`: the sgtable form of the call; a list may be
+    // mapped in one form and unmapped in the other.
+    int map_sg(const dmaudit_request&, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out,
+               bool table = false);
+    int unmap_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs, bool table = false);
+    int sync_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase, bool table = false);
+    int set_mask(uint32_t device, uint64_t mask, bool coherent);
+    int set_min_align_mask(uint32_t device, uint64_t mask);
     // dma-buf: a tag of kind dma_buf is one reference.
     int export_block(const dmaudit_block&, Tag* out);
     int export_pages(Tag buffer, uint64_t offset, uint64_t length, Tag* out);
@@ -147,6 +162,12 @@ class Auditor {
     bool cpu_access(Tag object, uint64_t offset, uint64_t length, bool write);
     bool device_access(uint32_t device, Tag object, uint64_t offset, uint64_t length, bool write);
 
+    // What the driver of a device has said of it last.
+    struct Driver {
+        uint64_t mask = every_byte, coherent_mask = every_byte, min_align_mask = 0;
+    };
+    const Driver& driver(uint32_t device) const { return drivers_[device]; }
+
     // ---- from the machine ----
     void writeback_over_stale(uint64_t line_at);
     void drops_dirty(uint64_t line_at);
@@ -154,6 +175,7 @@ class Auditor {
 
     // ---- to look at ----
     const ShadowMap& map() const { return map_; }
+    const IdentityMap& identity() const { return identity_; }
     const Slots<BufferRecord, Kind::buffer>& buffers() const { return buffers_; }
     const Slots<BlockRecord, Kind::block>& blocks() const { return blocks_; }
     const Slots<MappingRecord, Kind::mapping>& mappings() const { return mappings_; }
@@ -200,9 +222,14 @@ class Auditor {
     // registry checks; false: a violation was set
     bool check_alive(Tag, Kind wanted, RuleId dead);
     bool check_block(const dmaudit_block&, bool by_cpu_only, bool managed = false);
+    bool check_tested(Tag mapping);
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
+
+    uint64_t reach_of(uint32_t device, bool memory) const;
+    template <class Call>
+    int parameter(uint32_t device, uint64_t value, bool must_refuse, bool must_accept, uint64_t& kept, Call);
 
     // line rules
     bool lines_at_map(Range, Direction, uint32_t device, Tag object);
@@ -250,6 +277,8 @@ class Auditor {
     uint8_t* token(Tag block) const { return tokens_ + uint64_t{tag_slot(block)} * token_bytes; }
     void scribble_over(Range);
     std::optional<uint64_t> first_not_scribbled(Range) const;
+    void note_tail(Tag block);
+    bool check_tail(Tag block); // false and a violation: the provider has written into it
     std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     // managed
@@ -282,6 +311,7 @@ class Auditor {
     Slots<AttachmentRecord, Kind::attachment> attachments_;
     std::array<Tag, 64> fds_{};
     Ledger ledger_;
+    std::array<Driver, 8> drivers_{};
     struct Teardown { // while the provider releases what is managed: on which device, from which position on
         bool active = false;
         uint32_t device = 0, first = 0;
@@ -291,7 +321,7 @@ class Auditor {
     uint64_t mirrored_ = 0;
     Range allowed_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
-    bool forward_illegal_ = false, audits_ = true;
+    bool forward_illegal_ = false, audits_ = true, check_errors_ = false;
 };
 
 } // namespace dmaudit

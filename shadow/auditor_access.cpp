@@ -87,6 +87,8 @@ bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64
         return true;
     }
     const MappingRecord& m = mappings_[object];
+    if (!check_tested(object))
+        return false;
     if (device != m.device)
         return fail(RuleId::device_access_denied, whole, object, "the mapping belongs to another device"), false;
     if (!check_range(offset, length, whole.len, RuleId::device_access_denied, object))

@@ -34,11 +34,12 @@ int Auditor::export_block(const dmaudit_block& b, Tag* out)
     const auto tag = static_cast<Tag>(b.cookie[0]);
     if (!check_alive(tag, Kind::block, RuleId::use_after_free))
         return withheld;
-    const BlockRecord& rec = blocks_[tag];
+    BlockRecord& rec = blocks_[tag];
     if (b.device != rec.device)
         return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device"), withheld;
     if (rec.noncoherent())
         return fail(RuleId::wrong_kind, rec.at, tag, "only coherent memory is exported"), withheld;
+    rec.tail_open = true;
     return exported(
         rec.at, tag, [&](uint64_t* buf) { return inner_->dma_buf->export_block(ctx_, &rec.inner, "dmaudit", buf); },
         out);
@@ -342,9 +343,8 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                          done + s.length);
         if (s.bus == DMAUDIT_NO_ADDRESS || last < s.bus)
             return wrong(RuleId::wrong_translation, "not a device address", 0, s.bus);
-        if (last > around_.devices[rec.device].limit)
-            return wrong(RuleId::beyond_limit, "last device address of a segment against the limit",
-                         around_.devices[rec.device].limit, last);
+        if (const uint64_t reach = reach_of(rec.device, false); last > reach)
+            return wrong(RuleId::beyond_limit, "last device address of a segment against the limit", reach, last);
         const auto target = evidence_->translate(rec.device, s.bus, s.length);
         if (!target || !evidence_->reaches(rec.device, s.bus, s.length, rec.direction != Direction::from,
                                            rec.direction != Direction::to))

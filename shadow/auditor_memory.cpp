@@ -103,7 +103,8 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
                         "the block overlaps a live bounce buffer"),
                    false;
     const uint64_t last = b.bus + (req.size - 1),
-                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
+                   reach = pool ? around_.devices[req.device].limit : reach_of(req.device, true),
+                   limit = std::min(req.limit ? req.limit : every_byte, reach);
     bool reachable = true;
     if (b.bus == DMAUDIT_NO_ADDRESS || last < b.bus)
         return fail(RuleId::wrong_translation, r, pool, "not a device address", 0, b.bus), false;
@@ -149,12 +150,71 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     const Tag tag = blocks_.add({r, granted, b, req.device, pool, 0, reachable, opaque, mapped_by(e)});
     if (!tag)
         return fail(RuleId::auditor_exhausted, r, pool, "too many blocks in one session"), false;
+    marks.hit(Mark::narrowed, reach < around_.devices[req.device].limit);
     apply(e, r);
     apply(Event::alloc_tail, tail);
     own(granted, tag);
     mirror(r, !opaque);
+    note_tail(tag);
     *out = as_client_sees(tag);
     return true;
+}
+
+// ---- the tail ----
+
+namespace {
+
+// Where headers and footers lie: the first and the last line's worth of a tail.
+constexpr uint64_t looked_at = 64;
+std::array<Range, 2> ends_of_tail(const BlockRecord& b)
+{
+    const Range tail{b.at.end(), b.granted.end() - b.at.end()};
+    const uint64_t first = std::min(tail.len, looked_at), last = std::min(tail.len - first, looked_at);
+    return {Range{tail.at, first}, Range{tail.end() - last, last}};
+}
+
+uint64_t sum_of(const uint8_t* at, uint64_t len, uint64_t sum)
+{
+    for (; len >= sizeof(uint64_t); at += sizeof(uint64_t), len -= sizeof(uint64_t)) {
+        uint64_t word;
+        std::memcpy(&word, at, sizeof word);
+        sum = (sum ^ word) * 0x9e3779b97f4a7c15;
+        sum ^= sum >> 29;
+    }
+    for (; len; at++, len--)
+        sum = (sum ^ *at) * 0x100000001b3;
+    return sum;
+}
+
+} // namespace
+
+// A device that overruns its block writes into the tail, and without an IOMMU nothing stops it: what a provider keeps
+// there is exposed. That it keeps something there shows when it changes.
+void Auditor::note_tail(Tag tag)
+{
+    BlockRecord& b = blocks_[tag];
+    if (b.at.end() == b.granted.end() || !audits_)
+        return;
+    for (const Range r : ends_of_tail(b)) {
+        if (!r.empty() && evidence_->first_difference(r)) // the cache may yet show another value
+            b.tail_open = true;
+        b.tail_sum = sum_of(door(r.at), r.len, b.tail_sum);
+    }
+}
+
+bool Auditor::check_tail(Tag tag)
+{
+    const BlockRecord& b = blocks_[tag];
+    if (b.tail_open || b.at.end() == b.granted.end() || !audits_)
+        return true;
+    uint64_t sum = 0;
+    for (const Range r : ends_of_tail(b))
+        sum = sum_of(door(r.at), r.len, sum);
+    if (sum == b.tail_sum)
+        return true;
+    fail(RuleId::metadata_exposed, {b.at.end(), b.granted.end() - b.at.end()}, tag,
+         "the tail of the block is not as it was when the block was allocated");
+    return false;
 }
 
 int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool managed)
@@ -162,6 +222,7 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool
     if (req.device >= around_.n_devices)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     const bool refuse = req.size == 0 || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align)) ||
+                        (promises(DMAUDIT_PROMISES_BOUNDARY) && !power_of_two(req.boundary)) ||
                         (managed && !ledger_.bound(req.device));
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_block b{};
@@ -173,7 +234,7 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0,
-                    "a block without bytes, with an impossible alignment or without a driver must be refused"),
+                    "a block without bytes, with an impossible alignment or boundary, or without a driver must be refused"),
                rc;
     Tag pool = pool_of(req.device);
     if (const auto* cpu = static_cast<const uint8_t*>(b.cpu);
@@ -277,6 +338,8 @@ int Auditor::free_coherent(const dmaudit_block& b, bool managed)
     if (!check_block(b, false, managed))
         return illegal_free(b, false, nullptr, managed);
     const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (!check_tail(tag))
+        return withheld;
     const BlockRecord rec = blocks_[tag];
     scribble_over(rec.at);
     const int rc = (managed ? inner_->managed->free : inner_->coherent->free)(ctx_, &rec.inner);

@@ -23,17 +23,19 @@ MappingRecord BlockRecord::as_mapping() const
     return m;
 }
 
-int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, dmaudit_block* out, bool managed)
+int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, dmaudit_block* out, Via via)
 {
     if (req.device >= around_.n_devices)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     if (direction > DMAUDIT_FROM_DEVICE)
         return fail(RuleId::wrong_direction, {}, 0, "no direction in which anything can be transferred"), withheld;
-    const bool refuse = req.size == 0 || (managed && !ledger_.bound(req.device));
+    const bool managed = via == Via::managed, pages = via == Via::pages;
+    const bool refuse = req.size == 0 || (managed && !ledger_.bound(req.device)) || (pages && req.size % around_.page);
     const uint64_t uncached_before = evidence_->uncached_pages();
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = (managed ? inner_->managed->alloc_noncoherent
+                    : pages ? inner_->coherent->alloc_pages
                             : inner_->coherent->alloc_noncoherent)(ctx_, &req, direction, &b);
     if (violation_)
         return rc;
@@ -41,17 +43,29 @@ int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, d
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0, "a block without bytes or without a driver must be refused"), rc;
-    if (accept_block(req, b, 0, alloc_event(direction), out) && managed)
+    if (const auto* cpu = static_cast<const uint8_t*>(b.cpu);
+        pages && cpu >= around_.provider_view && cpu < around_.provider_view + around_.ram)
+        if (const uint64_t at = static_cast<uint64_t>(cpu - around_.provider_view); at % around_.page)
+            return fail(RuleId::misaligned, {at, 1}, 0, "pages that do not begin on a page", 0, at % around_.page), rc;
+    if (!accept_block(req, b, 0, alloc_event(direction), out))
+        return rc;
+    blocks_[static_cast<Tag>(out->cookie[0])].pages = pages;
+    if (managed)
         manage(Resource::Kind::noncoherent, req.device, static_cast<Tag>(out->cookie[0]), uncached_before);
     return rc;
 }
 
-int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, bool managed)
+int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, Via via)
 {
     const auto tag = static_cast<Tag>(b.cookie[0]);
     if (!check_alive(tag, Kind::block, RuleId::double_free))
         return withheld;
     const BlockRecord& rec = blocks_[tag];
+    const bool managed = via == Via::managed, pages = via == Via::pages;
+    if (rec.noncoherent() && rec.pages != pages)
+        return fail(RuleId::wrong_kind, rec.at, tag,
+                    pages ? "the block is not from dma_alloc_pages" : "pages are freed with dma_free_pages"),
+               withheld;
     if (rec.managed != managed)
         return fail(RuleId::wrong_kind, rec.at, tag,
                     managed ? "the block is not managed" : "managed memory is freed with the call for managed memory"),
@@ -67,11 +81,15 @@ int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, bool m
         return withheld;
     if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
         return fail(RuleId::wrong_direction, rec.at, tag, "direction against the block's"), withheld;
+    if (!check_tail(tag))
+        return withheld;
     evidence_->reload(rec.at); // nobody waits any more for what the device wrote
     scribble_over(rec.at);
     current_ = rec.at;
     const int rc =
-        (managed ? inner_->managed->free_noncoherent : inner_->coherent->free_noncoherent)(ctx_, &rec.inner, direction);
+        (managed ? inner_->managed->free_noncoherent
+         : pages ? inner_->coherent->free_pages
+                 : inner_->coherent->free_noncoherent)(ctx_, &rec.inner, direction);
     current_ = {};
     if (violation_)
         return rc;

@@ -5,7 +5,8 @@
 
 namespace dmaudit {
 
-int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out)
+int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out,
+                    bool table)
 {
     // ---- the client ----
     if (req.device >= around_.n_devices)
@@ -56,10 +57,20 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
     dmaudit_sg sg{sizeof sg, req.device, rec.inner_entries.data(), rec.segments.data(), rec.n, 0, direction, req.attrs,
                   {0, 0}};
     current_ = rec.hull;
-    const int rc = inner_->scatter->map_sg(ctx_, &req, &sg);
+    const int rc = (table ? inner_->scatter->map_sgtable : inner_->scatter->map_sg)(ctx_, &req, &sg);
     current_ = {};
     if (violation_)
         return rc;
+    if (table && (sg.n_entries != rec.n || (rc != DMAUDIT_OK && sg.n_segments != 0))) {
+        fail(RuleId::failure_has_effect, rec.hull, 0,
+             "a map changed the table's orig_nents, or failed and changed its nents", rec.n, sg.n_entries);
+        return rc;
+    }
+    if (table && rc != DMAUDIT_OK && rc != DMAUDIT_EINVAL && rc != DMAUDIT_ENOMEM && rc != DMAUDIT_EIO) {
+        fail(RuleId::wrong_return, rec.hull, 0, "a table is refused with EINVAL, ENOMEM or EIO", DMAUDIT_EIO,
+             static_cast<uint64_t>(rc));
+        return rc;
+    }
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)
@@ -132,7 +143,7 @@ bool Auditor::check_sg(Tag t, uint32_t device, uint32_t n_entries, RuleId dead)
     return true;
 }
 
-int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs)
+int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs, bool table)
 {
     if (!check_sg(t, device, n_entries, RuleId::double_free))
         return withheld;
@@ -149,7 +160,8 @@ int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direc
     const dmaudit_sg sg{sizeof sg, rec.device, rec.inner_entries.data(), rec.segments.data(), rec.n, rec.n_segments,
                         direction, attrs, {rec.cookie[0], rec.cookie[1]}};
     current_ = rec.hull;
-    const int rc = inner_->scatter->unmap_sg(ctx_, &sg, n_entries, attrs);
+    const int rc = table ? inner_->scatter->unmap_sgtable(ctx_, &sg, attrs)
+                         : inner_->scatter->unmap_sg(ctx_, &sg, n_entries, attrs);
     current_ = {};
     if (violation_)
         return rc;
@@ -168,7 +180,7 @@ int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direc
     return rc;
 }
 
-int Auditor::sync_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase)
+int Auditor::sync_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase, bool table)
 {
     if (!check_sg(t, device, n_entries, RuleId::use_after_unmap))
         return withheld;
@@ -183,7 +195,8 @@ int Auditor::sync_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direct
     const dmaudit_sg sg{sizeof sg, rec.device, rec.inner_entries.data(), rec.segments.data(), rec.n, rec.n_segments,
                         linux_direction(rec.direction), 0, {rec.cookie[0], rec.cookie[1]}};
     current_ = rec.hull;
-    const int rc = inner_->scatter->sync_sg(ctx_, &sg, n_entries, direction, phase);
+    const int rc = table ? inner_->scatter->sync_sgtable(ctx_, &sg, direction, phase)
+                         : inner_->scatter->sync_sg(ctx_, &sg, n_entries, direction, phase);
     current_ = {};
     if (violation_)
         return rc;

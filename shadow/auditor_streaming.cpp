@@ -50,8 +50,9 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
                     "the buffer ends beyond RAM"),
                withheld;
     const Range r{at, in_ram ? req.size : 0};
-    const bool refuse =
-        req.size == 0 || cpu == nullptr || (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align));
+    const bool refuse = req.size == 0 || cpu == nullptr ||
+                        (promises(DMAUDIT_PROMISES_ALIGNMENT) && !power_of_two(req.align)) ||
+                        (promises(DMAUDIT_PROMISES_BOUNDARY) && !power_of_two(req.boundary));
     if (object && !refuse)
         if (const auto other = identity_.first_other(r, object))
             return fail(RuleId::out_of_bounds, {*other, 1}, object, "the range runs beyond the allocation"), withheld;
@@ -75,7 +76,7 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
         return refused(refuse, uncached_before, object), rc;
     if (refuse)
         return fail(RuleId::wrong_return, r, object,
-                    "a mapping without bytes, or with an impossible alignment, must be refused"),
+                    "a mapping without bytes, or with an impossible alignment or boundary, must be refused"),
                rc;
 
     const Tag tag = accept_mapping(req, p, m, 0);
@@ -123,8 +124,8 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
     const Tag object = p.object;
     const Direction d = p.direction;
     const uint64_t last = m.bus + (r.len - 1),
-                   limit = std::min(req.limit ? req.limit : every_byte, around_.devices[req.device].limit);
-    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, sg};
+                   reach = reach_of(req.device, false), limit = std::min(req.limit ? req.limit : every_byte, reach);
+    MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, false, sg};
     if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
         return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), 0;
     if (last > limit) {
@@ -168,6 +169,15 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                         "the bounce buffer does not keep the buffer's place in its cache line",
                         r.at & (around_.line - 1), *target & (around_.line - 1)),
                    0;
+        if (const uint64_t keep = drivers_[req.device].min_align_mask;
+            keep && promises(DMAUDIT_PROMISES_MIN_ALIGN_MASK)) {
+            const uint64_t was = evidence_->phys_of(r.at) & keep, is = evidence_->phys_of(*target) & keep;
+            if (was != is)
+                return fail(RuleId::misaligned, r, object,
+                            "the bounce buffer does not keep the address bits of the device's min_align_mask", was, is),
+                       0;
+            marks.hit(Mark::kept_bits);
+        }
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
             const MappingRecord& o = mappings_[mappings_.live(i)];
             if (!o.bounced)
@@ -204,6 +214,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
     mirror_by_state(r);
     marks.hit(Mark::overlapping_to_device, shared);
     marks.hit(Mark::translated, iommu(req.device));
+    marks.hit(Mark::narrowed, reach < around_.devices[req.device].limit);
     marks.hit(rec.bounced ? Mark::bounced : Mark::direct);
     marks.hit(Mark::skipped_sync, (req.attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) != 0);
     marks.hit(Mark::split_line, !coherent(req.device) && r.lines(around_.line) != r);
@@ -251,6 +262,15 @@ bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, ui
     return true;
 }
 
+// Entries of a scatterlist are tested by the count that map returned.
+bool Auditor::check_tested(Tag tag)
+{
+    const MappingRecord& rec = mappings_[tag];
+    if (!check_errors_ || rec.tested || rec.sg)
+        return true;
+    return fail(RuleId::unchecked_mapping_error, rec.original, tag, "the mapping was never tested for its error"), false;
+}
+
 bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismatch)
 {
     const auto tag = static_cast<Tag>(m.cookie[0]);
@@ -261,6 +281,8 @@ bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismat
         fail(RuleId::wrong_kind, rec.original, tag, "the mapping is an entry of a scatterlist");
         return false;
     }
+    if (!check_tested(tag))
+        return false;
     if (m.device != rec.device) {
         fail(RuleId::wrong_device, rec.original, tag, "the mapping was made for another device", rec.device, m.device);
         return false;

@@ -73,6 +73,7 @@ class Ledger {
         return &actions_[n_actions_++];
     }
     ActionRecord& action(uint32_t i) { return actions_[i]; }
+    const ActionRecord& action(uint32_t i) const { return actions_[i]; }
     uint32_t number(const ActionRecord& a) const { return static_cast<uint32_t>(&a - actions_.get()); }
 
     uint64_t next_id = 1; // of a group

@@ -83,6 +83,10 @@ struct BlockRecord {
     // dma_alloc_noncoherent: cached, and a mapping by itself. none: coherent.
     Direction direction = Direction::none;
     bool managed = false; // goes with its driver
+    bool pages = false;   // dma_alloc_pages
+    // Of the bytes behind `at`, while nobody but the provider can write them.
+    uint64_t tail_sum = 0;
+    bool tail_open = false; // a window or an export shows them, or their value is not settled
     bool noncoherent() const { return direction != Direction::none; }
     MappingRecord as_mapping() const; // of a non-coherent one
 };
@@ -96,6 +100,7 @@ struct MappingRecord {
     bool blind; // mapped without cache work over bytes of another mapping: what this device sees depends on how that
                 // one was made
     Held held;
+    bool tested = false; // with dma_mapping_error
     Tag sg = 0; // of an entry of a scatterlist: such a mapping is unmapped and synced with its list only
 };
 // A mapped scatterlist; each entry is a mapping of its own.

@@ -68,8 +68,8 @@ constexpr std::array<Rule, rule_count> table{{
      "a coherent block for a device that does not snoop lies in cached pages",
      "Make the pages uncached, look at the result of that call, and refuse the allocation if it failed."},
     {R::no_progress, "no-progress", provider, 667,
-     "a lock was taken twice, given back twice or never given back: a real machine would hang",
-     "Look for an error path that returns with the lock held, and for a helper that takes a lock its caller has."},
+     "a call does not end, or a lock was taken twice, given back twice or never: a real machine would hang",
+     "Look for a search without an end, an error path that keeps the lock, a helper that takes a lock its caller has."},
 
     // ---- the client's fault ----
     {R::double_free, "double-free", client, 415, "something was released that had been released before",
@@ -183,6 +183,17 @@ constexpr std::array<Rule, rule_count> table{{
     {R::released_early, "released-early", provider, 416,
      "something managed was released although neither its driver nor its group went",
      "Look for a walk that does not stop at the group or at the device, and for an error path that frees a neighbour."},
+    {R::unchecked_mapping_error, "unchecked-mapping-error", client, 252,
+     "a mapping was used, or taken back, that was never tested with dma_mapping_error",
+     "Test every address that a map returns before the device gets it; a failed map must not be used at all."},
+    {R::provider_crash, "provider-crash", provider, 248,
+     "the process died, was aborted or was ended while the provider ran (cases run in a child process only)",
+     "Replay with a debugger: nothing may abort, exit or fault across the provider's interface, whatever a client does."},
+    {R::not_deterministic, "not-deterministic", provider, 758, "the same case, run again, took another course",
+     "Look for state outside the instance, uninitialised memory, addresses or clocks that decide something."},
+    {R::metadata_exposed, "metadata-exposed", provider, 668,
+     "the provider changed bytes of a live block's granted tail, which the device can reach",
+     "Keep headers, footers and free lists outside of what is granted: a device that overruns the block writes there."},
 }};
 
 constexpr bool in_order()

@@ -73,6 +73,10 @@ enum class RuleId : uint8_t {
     never_released,
     released_twice,
     released_early,
+    unchecked_mapping_error,
+    provider_crash,
+    not_deterministic,
+    metadata_exposed,
     count_
 };
 

@@ -5,7 +5,9 @@
 #include "tools/files.hpp"
 #include "tools/verbs.hpp"
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fmt/core.h>
 #include <unistd.h>
@@ -28,6 +30,27 @@ double since(Clock::time_point t)
     return std::chrono::duration<double>(Clock::now() - t).count();
 }
 
+// The content of a file; nothing: there is none. An error is said.
+std::optional<std::string> read_state(const std::string& path, bool& failed)
+{
+    std::FILE* f = std::fopen(path.c_str(), "rb");
+    if (!f) {
+        failed = errno != ENOENT;
+        if (failed)
+            fmt::print(stderr, "dmaudit: {}: cannot be read: {}\n", path, std::strerror(errno));
+        return {};
+    }
+    std::string bytes;
+    std::vector<char> part(1 << 20);
+    for (size_t n; (n = std::fread(part.data(), 1, part.size(), f)) > 0;)
+        bytes.append(part.data(), n);
+    failed = std::ferror(f) != 0;
+    std::fclose(f);
+    if (failed)
+        fmt::print(stderr, "dmaudit: {}: cannot be read\n", path);
+    return failed ? std::nullopt : std::optional(std::move(bytes));
+}
+
 std::string one_of(std::span<const std::string_view> names)
 {
     std::string out;
@@ -42,15 +65,16 @@ void print_level(unsigned depth, const VerifyLevel& l)
                l.refused, l.states, l.merged, l.violations);
 }
 
-void print_result(const VerifyResult& r, double seconds)
+// `before`: cases of earlier parts of the same search.
+void print_result(const VerifyResult& r, double seconds, uint64_t before)
 {
     fmt::print("\n{:>7} {:>12} {:>10} {:>10} {:>12} {:>12} {:>12} {:>8}\n", "depth", "cases", "faults", "evictions",
                "refused", "states", "merged", "failed");
     for (unsigned i = 0; i < r.levels.size(); i++)
         print_level(i + 1, r.levels[i]);
     const VerifyLevel t = r.total();
-    fmt::print("{} cases, {} states, {} executions in {:.1f} s: {:.0f} cases/s\n", t.cases, t.states + 1, r.executions,
-               seconds, seconds > 0 ? static_cast<double>(t.cases) / seconds : 0.0);
+    fmt::print("{} cases, {} states, {} executions\n{:.1f} s: {:.0f} cases/s\n", t.cases, t.states + 1, r.executions,
+               seconds, seconds > 0 ? static_cast<double>(t.cases - before) / seconds : 0.0);
 }
 
 std::string_view end_text(VerifyResult::End e)
@@ -138,7 +162,7 @@ int verify(const Options& o)
 
     const bool terminal = isatty(STDERR_FILENO) == 1;
     const auto start = Clock::now();
-    auto shown = start;
+    auto shown = start, saved = start;
     VerifyLimits limits;
     limits.depth = o.depth;
     limits.threads = o.threads;
@@ -146,7 +170,17 @@ int verify(const Options& o)
     limits.executions = o.runs;
     limits.findings = o.most_findings;
     Verifier* running = nullptr;
+    const auto save = [&] {
+        const std::string error = o.state.empty() ? "" : write_file(o.state, running->save());
+        if (!error.empty())
+            fmt::print(stderr, "dmaudit: verify: {}\n", error);
+        return error.empty();
+    };
     limits.stop = [&] {
+        if (since(saved) >= 60) {
+            saved = Clock::now();
+            save();
+        }
         if (terminal && since(shown) >= 0.5) {
             shown = Clock::now();
             const VerifyLevel t = running->result().total();
@@ -157,14 +191,30 @@ int verify(const Options& o)
     };
     Verifier search(*scope, *provider, limits);
     running = &search;
+    if (!o.state.empty()) {
+        bool failed = false;
+        const auto bytes = read_state(o.state, failed);
+        if (failed)
+            return exit_unusable;
+        if (bytes) {
+            if (const std::string error = search.load(*bytes); !error.empty()) {
+                fmt::print(stderr, "dmaudit: verify: --state {}: {}\n", o.state, error);
+                return exit_unusable;
+            }
+            fmt::print("goes on from {}: {} executions so far\n", o.state, search.result().executions);
+        }
+    }
+    const uint64_t before = search.result().total().cases;
     const VerifyResult& r = search.run();
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
+    if (!r.open_error && !save())
+        return exit_unusable;
     if (r.open_error) {
         fmt::print(stderr, "dmaudit: verify: provider {} refuses this world (code {})\n", provider->name, r.open_error);
         return exit_unusable;
     }
-    print_result(r, since(start));
+    print_result(r, since(start), before);
     fmt::print("{}; {}\n",
                r.end == VerifyResult::End::complete
                    ? fmt::format("every case up to depth {} was run", r.complete)
@@ -173,7 +223,12 @@ int verify(const Options& o)
                r.merging       ? "equal states are merged"
                : o.no_merge    ? "equal states are not merged"
                                : "the provider offers no hash of its state, so equal states are not merged");
-    return report_findings(r, *provider, o);
+    const int code = report_findings(r, *provider, o);
+    if (!r.strayed)
+        return code;
+    fmt::print("{} states were not reached a second time by the same case: the provider is not deterministic\n",
+               r.strayed);
+    return code == exit_ok ? exit_violation : code;
 }
 
 } // namespace
@@ -190,6 +245,8 @@ Action add_verify(CLI::App& app)
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
     app.add_option("--runs", o->runs, "stop after so many executions");
     app.add_option("--most-findings", o->most_findings, "stop after so many different findings");
+    app.add_option("--state", o->state,
+                   "a file that the search is kept in: it goes on from there if the file exists, and can be given more depth");
     app.add_option("--findings", o->findings, "folder for minimised cases")->capture_default_str();
     app.add_flag("--no-merge", o->no_merge, "search equal states again");
     app.add_flag("--no-adversary", o->no_adversary, "no faults, evictions and reloads");

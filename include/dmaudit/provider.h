@@ -280,6 +280,7 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
 #define DMAUDIT_PROMISES_NO_KERNEL_MAPPING (1ull << 12) /* NO_KERNEL_MAPPING is honoured: such blocks have no CPU address */
 #define DMAUDIT_PROMISES_IOMMU (1ull << 13) /* serves devices behind an IOMMU; to others none is shown */
+#define DMAUDIT_PROMISES_MIN_ALIGN_MASK (1ull << 14) /* bounce buffers keep the address bits of the device's min_align_mask */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
@@ -316,6 +317,11 @@ struct dmaudit_coherent {
     /* dma_sync_single_range_for_cpu / _for_device on such a block. */
     int (*sync_noncoherent)(void *ctx, const struct dmaudit_block *block, uint64_t offset, uint64_t length,
                             uint32_t direction, uint32_t phase);
+
+    /* dma_alloc_pages, dma_free_pages: the same kind of memory in whole pages: `request->size` is a multiple of the page,
+     * the block begins on a page, and all of it is the caller's. Synced by sync_noncoherent. Errors as alloc. */
+    int (*alloc_pages)(void *ctx, const struct dmaudit_request *request, uint32_t direction, struct dmaudit_block *out);
+    int (*free_pages)(void *ctx, const struct dmaudit_block *block, uint32_t direction);
 };
 
 /* dma_map_single and its kin, DmaOp::map_single, unmap_single, prepare_read, confirm_write, flush, invalidate. */
@@ -371,6 +377,29 @@ struct dmaudit_scatter {
     /* dma_unmap_sg, dma_sync_sg_for_cpu, dma_sync_sg_for_device. `n_entries` is the original count. */
     int (*unmap_sg)(void *ctx, const struct dmaudit_sg *sg, uint32_t n_entries, uint32_t attrs);
     int (*sync_sg)(void *ctx, const struct dmaudit_sg *sg, uint32_t n_entries, uint32_t direction, uint32_t phase);
+
+    /* dma_map_sgtable, dma_unmap_sgtable, dma_sync_sgtable_for_cpu and _for_device: the table knows its own counts.
+     * n_entries (orig_nents) is never changed, n_segments (nents) by a map that succeeds only.
+     * Errors: EINVAL (never try again), ENOMEM (try later), EIO (anything else), and no other. */
+    int (*map_sgtable)(void *ctx, const struct dmaudit_request *request, struct dmaudit_sg *sg);
+    int (*unmap_sgtable)(void *ctx, const struct dmaudit_sg *sg, uint32_t attrs);
+    int (*sync_sgtable)(void *ctx, const struct dmaudit_sg *sg, uint32_t direction, uint32_t phase);
+};
+
+/* What a driver says of its device. A mask is the last device address allowed (inclusive) of what is allocated or mapped
+ * from then on, beside the device's own limit; what lives already is not concerned. On failure the old one stays. */
+struct dmaudit_parameters {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* dma_set_mask: of streaming mappings, scatterlists and attachments. EIO: no address would be left (0 always is such a
+     * mask). A mask that is not smaller than the device's limit is always accepted. */
+    int (*set_mask)(void *ctx, uint32_t device, uint64_t mask);
+    /* dma_set_coherent_mask: the same of coherent, opaque and non-coherent memory. A pool's memory is placed by who
+     * declares it, and is not concerned. */
+    int (*set_coherent_mask)(void *ctx, uint32_t device, uint64_t mask);
+    /* dma_set_min_align_mask: 2^n - 1. A bounce buffer keeps these bits of the buffer's (physical) address, or the mapping is
+     * refused. EINVAL: no such mask. Masks below the page size are always accepted, larger ones may be refused. */
+    int (*set_min_align_mask)(void *ctx, uint32_t device, uint64_t mask);
 };
 
 /* Linux' managed DMA (devres): what a driver takes while it is bound to a device is given back when it is unbound, last
@@ -455,6 +484,7 @@ struct dmaudit_provider {
     const struct dmaudit_scatter *scatter;
     const struct dmaudit_managed *managed;
     const struct dmaudit_dma_buf *dma_buf;
+    const struct dmaudit_parameters *parameters;
     /* Optional, for exhaustive search (`dmaudit verify`): 128 bits that stand for the state of the instance, so that a
      * state which was reached before is not searched again. Whatever decides what later calls answer and do goes in:
      * which pages are free, what lives, in what order things will be taken or released. What lies in RAM does not, nor

@@ -58,6 +58,7 @@ struct Instance {
     dmaudit_range original, pool, header;
     dmaudit_block first;
     void* snapshot;
+    uint64_t snapshot_bytes;
     uint32_t count;
     void (*action)(void* data); // of managed DMA
     void* data;
@@ -87,8 +88,11 @@ struct Defect {
     // true: the block was made here
     bool (*before_alloc)(Instance&, dmaudit_request&, dmaudit_block&) = nullptr;
     int (*after_alloc)(Instance&, int rc, const dmaudit_request&, dmaudit_block&) = nullptr;
+    void (*before_free)(Instance&) = nullptr;
     void (*after_free)(Instance&, const dmaudit_block&) = nullptr;
     void (*after_map)(Instance&, dmaudit_mapping&) = nullptr;
+    void (*before_unmap)(Instance&) = nullptr;
+    void (*before_close)(Instance&) = nullptr;
     void (*before_alloc_from)(Instance&) = nullptr;
     int (*after_alloc_from)(Instance&, int rc, dmaudit_block&, int& ours) = nullptr;
     int (*after_mmap)(Instance&, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window&,
@@ -117,6 +121,8 @@ constexpr size_t defect_count = 56;
 extern const Defect defects[defect_count];
 constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];
+constexpr size_t crash_defect_count = 7;
+extern const Defect crash_defects[crash_defect_count];
 extern const dmaudit_dma_buf dma_buf_as_it_is;
 
 void intercept_platform(Instance&);

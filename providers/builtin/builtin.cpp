@@ -112,6 +112,17 @@ int noncoherent_alloc(void* ctx, const dmaudit_request* request, std::uint32_t d
     return block.code();
 }
 
+int pages_alloc(void* ctx, const dmaudit_request* request, std::uint32_t direction, dmaudit_block* out) noexcept
+{
+    const std::optional<Direction> way = direction_of(direction);
+    if (!complete(request) || !complete(out) || !way)
+        return DMAUDIT_EINVAL;
+    const Result<Block> block = at(ctx).alloc_pages(*request, *way);
+    if (block)
+        put(*block, request->flags, *out);
+    return block.code();
+}
+
 // A block of no direction cannot be alive.
 int noncoherent_free(void* ctx, const dmaudit_block* block, std::uint32_t direction) noexcept
 {
@@ -119,6 +130,14 @@ int noncoherent_free(void* ctx, const dmaudit_block* block, std::uint32_t direct
         return DMAUDIT_EINVAL;
     const std::optional<Direction> way = direction_of(direction);
     return way ? at(ctx).free_noncoherent(get(*block), *way).code() : DMAUDIT_EFAULT;
+}
+
+int pages_free(void* ctx, const dmaudit_block* block, std::uint32_t direction) noexcept
+{
+    if (!complete(block))
+        return DMAUDIT_EINVAL;
+    const std::optional<Direction> way = direction_of(direction);
+    return way ? at(ctx).free_pages(get(*block), *way).code() : DMAUDIT_EFAULT;
 }
 
 int noncoherent_sync(void* ctx, const dmaudit_block* block, std::uint64_t offset, std::uint64_t length,
@@ -222,13 +241,39 @@ int pool_release(void* ctx, std::uint32_t device) noexcept
     return at(ctx).release_coherent_memory(device).code();
 }
 
+int set_mask(void* ctx, std::uint32_t device, std::uint64_t mask) noexcept
+{
+    return at(ctx).set_mask(device, mask).code();
+}
+
+int set_coherent_mask(void* ctx, std::uint32_t device, std::uint64_t mask) noexcept
+{
+    return at(ctx).set_coherent_mask(device, mask).code();
+}
+
+int set_min_align_mask(void* ctx, std::uint32_t device, std::uint64_t mask) noexcept
+{
+    return at(ctx).set_min_align_mask(device, mask).code();
+}
+
 constexpr dmaudit_coherent kCoherent{
     sizeof(dmaudit_coherent), 0, coherent_alloc, coherent_free, coherent_mmap, noncoherent_alloc, noncoherent_free,
-    noncoherent_sync,
+    noncoherent_sync, pages_alloc, pages_free,
 };
 constexpr dmaudit_streaming kStreaming{sizeof(dmaudit_streaming), 0, map_single, unmap_single, sync, cache};
 constexpr dmaudit_pool kPool{sizeof(dmaudit_pool), 0,           pool_declare, pool_alloc_from, pool_release_from,
                              pool_mmap_from,       pool_release};
+constexpr dmaudit_parameters kParameters{sizeof(dmaudit_parameters), 0, set_mask, set_coherent_mask,
+                                         set_min_align_mask};
+
+int state_hash(void* ctx, std::uint64_t hash[2]) noexcept
+{
+    StateHash state;
+    at(ctx).hash_state(state);
+    hash[0] = state.bits()[0];
+    hash[1] = state.bits()[1];
+    return DMAUDIT_OK;
+}
 
 // Not NATURAL_ALIGNMENT: a pool aligns its blocks relative to its own start, as Linux does, and a client may declare
 // one anywhere. Blocks from the arenas are naturally aligned.
@@ -240,7 +285,8 @@ constexpr dmaudit_provider kBuiltin{
     DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY | DMAUDIT_PROMISES_ZEROING |
         DMAUDIT_PROMISES_FIRST_FIT | DMAUDIT_PROMISES_BOUNCE | DMAUDIT_PROMISES_EDGE_BOUNCE |
         DMAUDIT_PROMISES_MAP_SYNC | DMAUDIT_PROMISES_KEEP_UNWRITTEN | DMAUDIT_PROMISES_DETECTION |
-        DMAUDIT_PROMISES_THREAD_SAFETY | DMAUDIT_PROMISES_NO_KERNEL_MAPPING | DMAUDIT_PROMISES_IOMMU,
+        DMAUDIT_PROMISES_THREAD_SAFETY | DMAUDIT_PROMISES_NO_KERNEL_MAPPING | DMAUDIT_PROMISES_IOMMU |
+        DMAUDIT_PROMISES_MIN_ALIGN_MASK,
     open,
     close,
     &kCoherent,
@@ -249,6 +295,8 @@ constexpr dmaudit_provider kBuiltin{
     &kBuiltinScatter,
     &kBuiltinManaged,
     &kBuiltinDmaBuf,
+    &kParameters,
+    state_hash,
 };
 
 } // namespace
