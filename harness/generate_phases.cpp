@@ -283,7 +283,7 @@ bool Phases::legal(const Step& s) const
     if (l.place != Layout::absent && (s.arg[l.size] == 0 || s.arg[l.size] > scope_.space(l.makes).largest ||
                                       scope_.free_place(l.makes, s.arg[l.place], s.arg[l.size]) != s.arg[l.place]))
         return false;
-    if (l.makes == obj_buffer && !coherent_world()) { // a neighbour in the same line makes most of what follows illegal
+    if (l.makes == obj_buffer && !coherent_world() && !crowded_) { // a neighbour in the same line makes most of what follows illegal
         const Interval mine{s.arg[l.place] / scope_.world().line,
                             (s.arg[l.place] + s.arg[l.size] - 1) / scope_.world().line + 1};
         for (const Known& o : scope_.objects())

@@ -19,6 +19,8 @@ struct Interval {
 class Phases {
   public:
     explicit Phases(const Scope& scope) : scope_(scope) {}
+    // May buffers share a line with others?
+    void crowd(bool on) { crowded_ = on; }
 
     // Arguments that only one value fits get it: the end of a bracket is that of its begin.
     void complete(Step&) const;
@@ -42,6 +44,7 @@ class Phases {
     };
     const Scope& scope_;
     std::array<Phase, max_steps> phases_{};
+    bool crowded_ = false;
     uint64_t descriptors_ = 0; // that were opened, at the lowest numbers
     std::array<bool, max_devices> bound_{};
     std::array<uint64_t, max_devices> coherent_mask_{all_ones, all_ones, all_ones, all_ones};
