@@ -203,6 +203,8 @@ class Auditor {
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
+    bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, bool managed);
+    int illegal_noncoherent_free(const dmaudit_block&, uint32_t direction, bool managed);
 
     // line rules
     bool lines_at_map(Range, Direction, uint32_t device, Tag object);
