@@ -226,6 +226,9 @@ class Auditor {
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
+    int pass_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+    bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+    int illegal_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
 
     uint64_t reach_of(uint32_t device, bool memory) const;
     template <class Call>
