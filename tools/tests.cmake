@@ -13,11 +13,13 @@ foreach(subject auditor auditor_blocks auditor_client auditor_lines auditor_mapp
 endforeach()
 dmaudit_test(shadow_auditor_test SOURCES ${auditor_tests} LINK dmaudit_shadow LABELS quick)
 
-foreach(subject world contents session execute report campaign model child findings verify)
+foreach(subject world contents session execute report campaign model child verify)
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
 
 dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers)
+
+dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
