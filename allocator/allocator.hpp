@@ -195,6 +195,9 @@ class Allocator {
         return exporters_.export_pages(dma_bufs_, cpu, size, name);
     }
 
+    // See state_hash.hpp. No other call may be under way.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     Allocator(const dmaudit_platform& platform, Arenas::State* arena_states, Parameters::State* device_states) noexcept;
     ~Allocator() = default;

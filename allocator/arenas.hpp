@@ -44,6 +44,8 @@ class Arenas {
     void free(const PageRun& run) noexcept;
 
     bool overlaps(PhysRange range) const noexcept;
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
     std::uint64_t bytes(const PageRun& run) const noexcept { return platform_.page() << run.order; }
 
   private:

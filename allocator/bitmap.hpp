@@ -17,6 +17,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "allocator/state_hash.hpp"
+
 namespace dmaudit::alloc {
 
 class Bitmap {
@@ -64,6 +66,9 @@ class Bitmap {
 
     // First page of the live, aligned block that `page` lies in, or kNone.
     std::uint64_t block_of(std::uint64_t page) const noexcept;
+
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
 
   private:
     using Word = std::uint64_t;

@@ -33,6 +33,9 @@ class Bounce {
     // `slot` is live.
     void free(const BounceSlot& slot) noexcept;
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     struct Chunk {
         PageRun run;

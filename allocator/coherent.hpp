@@ -93,6 +93,9 @@ class Coherent {
         return PhysRange{live->run.phys, block.size};
     }
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     struct Live {
         CoherentBlock block;

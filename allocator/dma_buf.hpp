@@ -52,6 +52,7 @@ struct DmaBufTable {
 };
 
 class CpuHeld;
+class DmaBufExporters;
 
 // An exporter, after struct dma_buf_ops: `priv` is what was exported, `cookie` what attach left for the attachment. All
 // but map, unmap and release may be null. Called without locks; calls on one attachment come one after the other, the
@@ -159,6 +160,9 @@ class DmaBufs {
     // dma_buf_vmap, dma_buf_vunmap: counted, one address for all.
     Result<std::byte*> vmap(DmaBufId id) noexcept;
     Status vunmap(DmaBufId id, const std::byte* cpu) noexcept;
+
+    // See state_hash.hpp. `exporters` know what is behind the buffers.
+    void hash_state(StateHash& hash, const DmaBufExporters& exporters) const noexcept;
 
   private:
     std::optional<Device> importer(std::uint32_t device) noexcept

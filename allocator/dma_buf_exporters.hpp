@@ -66,6 +66,9 @@ class DmaBufExporters {
     // Is a pool block that begins at `start` and occupies 2^order pages?
     bool exported_from_pool(std::uint32_t device, PhysAddr start, unsigned order) noexcept;
 
+    // See state_hash.hpp: what is behind `priv`, and its importers in the order of the buffer's attachments.
+    void hash_state(StateHash& hash, const void* priv) const noexcept;
+
   private:
     struct Importer { // an attachment
         enum class State : std::uint8_t { Idle, Changing, Live };

@@ -45,6 +45,8 @@ class FdTable {
         lowest_ = std::min(lowest_, static_cast<std::uint32_t>(fd));
     }
 
+    std::uint32_t capacity() const noexcept { return capacity_; }
+
   private:
     static constexpr Handle kFree{0, 0}; // generations begin at 1
     static constexpr std::uint32_t kInline = 8;

@@ -44,6 +44,9 @@ class Iommu {
         return {0, UINT64_MAX, constraints.align < page ? constraints.align : page, constraints.boundary, constraints.keep};
     }
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     // One bit for each IOVA page. A run of n pages is taken in pieces, one for each bit of n, so that nothing is
     // rounded up.

@@ -68,6 +68,9 @@ class Managed {
     // devres_release_group. NoSuchDevice: not bound. BadArgument: no such group. Else as unbind.
     Status release_group(std::uint32_t device, std::uint64_t id) noexcept;
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     struct Node;
     struct Binding;

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "allocator/platform.hpp"
+#include "allocator/state_hash.hpp"
 
 namespace dmaudit::alloc {
 
@@ -39,6 +40,9 @@ class Parameters {
     // The device as it is for mappings, and for memory.
     std::optional<Device> for_mapping(std::uint32_t device) noexcept { return narrowed(device, &State::mask); }
     std::optional<Device> for_memory(std::uint32_t device) noexcept { return narrowed(device, &State::coherent_mask); }
+
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
 
   private:
     Status set(std::uint32_t device, std::uint64_t State::*which, std::uint64_t mask) noexcept;

@@ -89,6 +89,9 @@ class Pools {
     std::optional<PhysRange> where(const Device& device, const void* cpu, DmaAddr bus, std::uint64_t size,
                                    std::uint64_t serial, bool& uncached) noexcept;
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     struct Live {
         std::uint64_t size;

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "allocator/platform.hpp"
+#include "allocator/state_hash.hpp"
 
 namespace dmaudit::alloc {
 
@@ -81,6 +82,34 @@ template <class T, std::uint32_t Inline> class Registry {
                 return;
     }
 
+    // See state_hash.hpp. `of(StateHash&, const T&)` adds a record. As a set, or slot by slot where each() has to go in
+    // the same order.
+    template <class Of> void hash_set(StateHash& hash, Of&& of) const
+    {
+        SetHash set;
+        for (std::uint32_t i = 0; i < used_; i++)
+            if (const Slot* slot = slot_at(i); slot->live) {
+                StateHash element;
+                of(element, slot->value);
+                set.add(element);
+            }
+        set.into(hash);
+        hash.add(capacity_); // with the number of those that live: when metadata will be asked for
+    }
+    template <class Of> void hash_slots(StateHash& hash, Of&& of) const
+    {
+        for (std::uint32_t i = 0; i < used_; i++) {
+            const Slot* slot = slot_at(i);
+            hash.add(slot->live);
+            if (slot->live)
+                of(hash, slot->value);
+        }
+        for (std::uint32_t i = free_; i != kNoSlot; i = slot_at(i)->next_free)
+            hash.add(i);
+        hash.add(used_);
+        hash.add(capacity_);
+    }
+
   private:
     struct Slot {
         T value;
@@ -99,6 +128,8 @@ template <class T, std::uint32_t Inline> class Registry {
         const unsigned chunk = static_cast<unsigned>(std::bit_width(index / Inline)) - 1;
         return &chunks_[chunk][index - (Inline << chunk)];
     }
+
+    const Slot* slot_at(std::uint32_t index) const noexcept { return const_cast<Registry*>(this)->slot_at(index); }
 
     bool grow() noexcept
     {

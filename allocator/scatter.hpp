@@ -52,6 +52,9 @@ class Scatter {
     // dma_sync_sg_for_device, dma_sync_sg_for_cpu: all of every entry. Directions as in Streaming::sync.
     Status sync(const ScatterMapping& list, std::uint64_t n_entries, Direction direction, Phase phase) noexcept;
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     struct Live {
         std::uint32_t device;

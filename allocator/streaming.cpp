@@ -98,14 +98,14 @@ Status Streaming::unmap(const Mapping& mapping, std::uint64_t used, bool skip_cp
 Status Streaming::sync(const Mapping& mapping, std::uint64_t offset, std::uint64_t length, Direction direction,
                        Phase phase) noexcept
 {
-    Live live;
+    const Live* found;
     {
         const Guard guard(platform_, lock_);
-        const Live* found = find(mapping);
-        if (found == nullptr)
-            return DmaError::IllegalCall;
-        live = *found;
+        found = find(mapping);
     }
+    if (found == nullptr)
+        return DmaError::IllegalCall;
+    const Live& live = *found; // records do not move, and nobody may unmap what is being synced
     if (offset > live.size || length > live.size - offset)
         return DmaError::BadArgument;
     if (direction != live.direction && live.direction != Direction::Bidirectional)

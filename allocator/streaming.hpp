@@ -76,6 +76,9 @@ class Streaming {
     // written back before it is invalidated.
     Status cache(const void* cpu, std::uint64_t length, CacheOp op) noexcept;
 
+    // See state_hash.hpp.
+    void hash_state(StateHash& hash) const noexcept;
+
   private:
     struct Live {
         std::byte* cpu;

@@ -13,6 +13,9 @@ target_link_libraries(dmaudit_flags INTERFACE Threads::Threads)
 if(DMAUDIT_SANITIZE)
   list(JOIN DMAUDIT_SANITIZE "," sanitizers)
   add_compile_options(-fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(DMAUDIT_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID MATCHES Clang)
+    add_compile_options("SHELL:-mllvm -asan-use-stack-safety=1") # accesses that are proven to be in bounds need no check
+  endif()
   add_link_options(-fsanitize=${sanitizers})
 endif()
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 dmaudit=$1
 folder=$2
-folders=("$folder"/*.dma "$folder"/broken)
+folders=("$folder"/*.dma "$folder"/broken "$folder"/dma-debug "$folder"/driver-verifier)
 providers=$("$dmaudit" providers)
 if [[ $providers == *"linux: "* ]]; then
     folders+=("$folder"/linux)

@@ -25,15 +25,26 @@ namespace {
 // libFuzzer takes every bit in this section as a feature of the input. The harness is not instrumented for coverage, so
 // this is how the fuzzer learns about the protocol.
 #ifdef __linux__
-__attribute__((section("__libfuzzer_extra_counters")))
+#define EXTRA_COUNTERS __attribute__((section("__libfuzzer_extra_counters")))
+#else
+#define EXTRA_COUNTERS
 #endif
-uint8_t cells[Auditor::cell_count];
+EXTRA_COUNTERS uint8_t cells[Auditor::cell_count];
+EXTRA_COUNTERS volatile uint8_t
+    ran; // always 1: with a provider that is not instrumented, the empty input has to show something
 
+Watch watched;
 Case current; // 9 KiB, not to be cleared for each input
+
+bool swarm = true;
 
 const Intake& intake(const Target& t)
 {
-    static const Intake made = intake_of(t);
+    static const Intake made = [&] {
+        Intake i = intake_of(t);
+        i.swarm = swarm;
+        return i;
+    }();
     return made;
 }
 
@@ -52,6 +63,8 @@ void relabel(const char*)
     const uint8_t state = audited->auditor().map().at(offset);
     const bool write = __asan_get_report_access_type() != 0;
     const Rule& broken = rule(static_cast<RuleId>(transition(write ? Event::cpu_write : Event::cpu_read).rule[state]));
+    if (watched.progress)
+        watched.progress->record({broken.id, state, static_cast<uint8_t>(op_count)});
     const std::string text =
         fmt::format("\ndmaudit.cc:1: ASSERTION FAILED: dmaudit {0} {1}->raw_{2}\nDEDUP_TOKEN: {0}--{1}--raw_{2}\n\n"
                     "{3}\n  a {2} past the auditor, of the client's byte at physical address {4:#x}\n  state   {1}: "
@@ -76,6 +89,8 @@ Session& session()
 
 [[noreturn]] void stop(const std::string& text)
 {
+    if (watched.quiet) // what the page does not tell is a failure of its own
+        std::_Exit(watched.progress->state == Progress::found ? 0 : 3);
     std::fputs(text.c_str(), stderr);
     std::fflush(stderr);
     std::abort();
@@ -113,6 +128,16 @@ void check_determinism(const Case& c, const Result& first, std::span<const uint8
              print(c));
 }
 
+void run_judged(const Case& c)
+{
+    const auto key = watched.judge->run(c, cells);
+    watched.canary.look(*watched.progress);
+    if (!key)
+        return;
+    watched.progress->record(*key);
+    stop(key_lines(*key) + print(c));
+}
+
 } // namespace
 
 void run(const Target& t, std::span<const uint8_t> bytes, const dmaudit_provider& provider)
@@ -120,11 +145,33 @@ void run(const Target& t, std::span<const uint8_t> bytes, const dmaudit_provider
     Case& c = current;
     plain_decode(bytes, intake(t), c);
     std::memset(cells, 0, sizeof cells);
+    ran = 1;
+    if (watched.progress)
+        watched.progress->executions++;
+    if (watched.judge)
+        return run_judged(c);
     const Result r = execute(c, provider, session(), nullptr, cells);
-    if (r.violation && !(t.hostile() && rule(r.violation->rule).fault == Fault::client))
+    if (watched.progress)
+        watched.canary.look(*watched.progress);
+    if (r.violation && counts(c, *r.violation)) {
+        if (watched.progress)
+            watched.progress->record(key_of(c, r));
+        if (watched.quiet)
+            std::_Exit(0);
         stop_at(t, c, r, provider);
-    if (t.hostile())
+    }
+    if (c.world.mode == Mode::hostile)
         check_determinism(c, r, bytes, provider);
+}
+
+void watch(const Watch& w)
+{
+    watched = w;
+}
+
+void use_swarm(bool on)
+{
+    swarm = on;
 }
 
 size_t mutate_bytes(const Target& t, uint8_t* data, size_t size, size_t max, unsigned seed)

@@ -24,12 +24,13 @@ inline constexpr Target managed{"fuzz_managed", {"managed", facet_managed, Mode:
 inline constexpr Target dma_buf{
     "fuzz_dma_buf", {"dma_buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming}};
 inline constexpr Target all{"fuzz_all", {"all", all_facets, Mode::conforming}};
+inline constexpr Target any_provider{"fuzz_provider", {"mixed", all_facets, Mode::conforming, true}};
 inline constexpr const Target* case_targets[] = {&pool,    &streaming, &hostile, &scatter,
                                                  &handles, &managed,   &dma_buf, &all};
 
 inline Intake intake_of(const Target& t)
 {
-    Intake intake{t.profile.mode, {}};
+    Intake intake{t.profile.mode, {}, t.profile.mixed, t.profile.swarm, t.profile.facets};
     for (uint8_t op = 0; op < op_count; op++)
         intake.keeps[op] = contains(t.profile, op);
     return intake;

@@ -283,40 +283,41 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
 
 uint16_t code_of(const Context& c, size_t field, uint64_t v)
 {
-    const auto fits = [&](uint64_t code) {
-        return code < code_literal && value_of(c, field, static_cast<uint16_t>(code)) == v;
-    };
     const World& w = c.scope.world();
-    uint64_t tries[32];
-    unsigned n = 0;
-    const auto numbers = [&](uint64_t bits) { // codes of number(), or'ed with bits
+    uint16_t code = code_literal;
+    const auto fits = [&](uint64_t candidate) { // the first that fits is kept
+        if (code == code_literal && candidate < code_literal &&
+            value_of(c, field, static_cast<uint16_t>(candidate)) == v)
+            code = static_cast<uint16_t>(candidate);
+        return code != code_literal;
+    };
+    const auto numbers = [&](uint64_t bits) { // codes of number(), or'ed with bits; the likely ones first
         const auto offset_from = [&](uint64_t unit, uint64_t cls, uint64_t most) {
             const uint64_t k = (v + 8) / unit, d = v + 8 - k * unit;
-            if (k < most && d < 16)
-                tries[n++] = bits | cls << payload_bits | k << 4 | d;
+            return k < most && d < 16 && fits(bits | cls << payload_bits | k << 4 | d);
         };
-        if (v < 8192)
-            tries[n++] = bits | v;
-        if (v % w.line == 0 && v / w.line < 0xc00)
-            tries[n++] = bits | uint64_t{special} << payload_bits | v / w.line;
-        offset_from(w.line, far_line, 256);
-        offset_from(w.page, near_page, 16);
+        if ((v < 8192 && fits(bits | v)) ||
+            (v % w.line == 0 && v / w.line < 0xc00 && fits(bits | uint64_t{special} << payload_bits | v / w.line)) ||
+            offset_from(w.line, far_line, 256) || offset_from(w.page, near_page, 16))
+            return;
         for (unsigned k = static_cast<unsigned>(std::bit_width(v)), end = k + 1; k <= end && k <= 64; k++)
             if (const uint64_t d = k ? v - (uint64_t{1} << (k - 1)) + 8 : 16; d < 16)
-                tries[n++] = bits | uint64_t{power} << payload_bits | (k - 1) << 4 | d;
-        if (-v < 0x100)
-            tries[n++] = bits | first_huge | (-v & 0xff);
-        for (unsigned k = 0; k < 8; k++)
-            tries[n++] = first_past | k;
+                if (fits(bits | uint64_t{power} << payload_bits | (k - 1) << 4 | d))
+                    return;
+        if (-v < 0x100 && fits(bits | first_huge | (-v & 0xff)))
+            return;
+        for (unsigned k = 0; k < 8 && !fits(first_past | k); k++) {
+        }
     };
     switch (c.layout.shapes[field]) {
     case Shape::size:
         if (c.layout.makes == obj_pool) {
-            tries[n++] = (v / w.page - 1) & 7;
-            tries[n++] = uint64_t{few_lines} << payload_bits | (v / w.line & 15);
+            if (fits((v / w.page - 1) & 7) || fits(uint64_t{few_lines} << payload_bits | (v / w.line & 15)))
+                break;
         } else if (c.used) {
             for (unsigned k = 0; k < 4; k++)
-                tries[n++] = uint64_t{part} << payload_bits | k;
+                if (fits(uint64_t{part} << payload_bits | k))
+                    return code;
         }
         numbers(0);
         break;
@@ -325,36 +326,30 @@ uint16_t code_of(const Context& c, size_t field, uint64_t v)
         numbers(0);
         break;
     case Shape::used:
-        tries[n++] = 0;
-        numbers(0x8000);
+        if (!fits(0))
+            numbers(0x8000);
         break;
     case Shape::place: {
         const Scope::Space& s = c.scope.space(c.layout.makes);
         const uint64_t in_last = v - (s.parts ? s.start[s.parts - 1] : 0);
-        if (v < 8192)
-            tries[n++] = v;
-        if (v % w.line == 0 && v / w.line < 4096)
-            tries[n++] = uint64_t{round} << payload_bits | v / w.line;
-        if (in_last < 4096)
-            tries[n++] = uint64_t{near_page} << payload_bits | in_last;
-        if (in_last % w.line == 0 && in_last / w.line < 4096)
-            tries[n++] = uint64_t{nice} << payload_bits | in_last / w.line;
+        if ((v < 8192 && fits(v)) ||
+            (v % w.line == 0 && v / w.line < 4096 && fits(uint64_t{round} << payload_bits | v / w.line)) ||
+            (in_last < 4096 && fits(uint64_t{near_page} << payload_bits | in_last)) ||
+            (in_last % w.line == 0 && in_last / w.line < 4096 &&
+             fits(uint64_t{nice} << payload_bits | in_last / w.line)))
+            break;
         if (const uint64_t k = (v + 8) / w.page, d = v + 8 - k * w.page; k < 256 && d < 16)
-            tries[n++] = uint64_t{nice + 1} << payload_bits | k << 4 | d;
+            fits(uint64_t{nice + 1} << payload_bits | k << 4 | d);
         break;
     }
     case Shape::seed:
-        tries[n++] = v & 0xff;
+        fits(v & 0xff);
         break;
     default: // a handful of values: their codes repeat with a short period
-        for (unsigned code = 0; code < 256; code++)
-            if (fits(code))
-                return static_cast<uint16_t>(code);
+        for (unsigned i = 0; i < 256 && !fits(i); i++) {
+        }
     }
-    for (unsigned i = 0; i < n; i++)
-        if (fits(tries[i]))
-            return static_cast<uint16_t>(tries[i]);
-    return code_literal;
+    return code;
 }
 
 } // namespace dmaudit::codes

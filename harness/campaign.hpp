@@ -3,11 +3,17 @@
 #include "harness/execute.hpp"
 #include "harness/generate.hpp"
 #include "harness/minimise.hpp"
-#include "harness/report.hpp"
+#include "harness/runner.hpp"
 
 #include <vector>
 
 namespace dmaudit {
+
+// Does this violation count? In hostile cases those by the client are what is looked for, and only the others do.
+inline bool counts(const Case& c, const Violation& v)
+{
+    return c.world.mode != Mode::hostile || rule(v.rule).fault != Fault::client;
+}
 
 struct Finding {
     Case value; // minimised
@@ -18,27 +24,35 @@ struct Finding {
 
 class Campaign {
   public:
-    Campaign(const dmaudit_provider& provider, const Profile& profile, uint64_t first_seed)
-        : provider_(provider), profile_(profile), seed_(first_seed)
+    // `isolate`: in child processes, as is done for providers that say they need it.
+    Campaign(const dmaudit_provider& provider, const Profile& profile, uint64_t first_seed, bool isolate = false,
+             const ChildLimits& limits = {})
+        : profile_(profile), seed_(first_seed), runner_(provider, session_, isolate, limits)
     {
     }
 
-    // Runs one case; a violation that was not seen before becomes a finding. In hostile profiles violations by the
-    // client are what is looked for, and only the others are findings.
-    void step();
+    // Runs one case, or in a child as many as go well, up to 256; a violation that counts and was not seen before
+    // becomes a finding. One case of 64 is run twice.
+    void step() { step(every_case); }
+    void step(uint64_t at_most);
 
     const Tally& tally() const { return tally_; }
     const std::vector<Finding>& findings() const { return findings_; }
     // Executions that ended in a violation, by rule.
     const std::array<uint64_t, rule_count>& violations() const { return violations_; }
     uint64_t next_seed() const { return seed_; }
-    Session& session() { return session_; }
+    Runner& runner() { return runner_; }
 
   private:
-    const dmaudit_provider& provider_;
+    static constexpr uint64_t every_case = ~uint64_t{0};
+    bool known(const Case&, const Result&) const;
+    bool seen(const BugKey&) const;
+    void judge(uint64_t seed, const Result&);
+
     const Profile& profile_;
     uint64_t seed_;
     Session session_;
+    Runner runner_;
     Case case_;
     Tally tally_;
     std::vector<Finding> findings_;

@@ -49,6 +49,20 @@ TEST(Contents, filling_again_with_the_same_seed_changes_every_byte)
         }
 }
 
+TEST(Contents, a_fill_is_the_same_with_vectors_of_any_width)
+{
+    Contents c;
+    for (const size_t n : {16u, 255u, 256u, 257u, 272u, 1000u, 4096u})
+        for (uint64_t seed = 0; seed < 20; seed++) {
+            const std::vector<uint8_t> old(n, 0x81); // no value of a fill: nothing has to make way
+            const auto v = filled(c, seed, old, old);
+            const auto key = static_cast<uint8_t>(seed * 0x9e3779b97f4a7c15u >> 56);
+            for (size_t i = 0; i < n / 16 * 16; i++)
+                ASSERT_EQ(v[i], ((i % 16 * 37 + i / 16 * 29 + key) & 0x7f) | 1) << n << ' ' << seed << ' ' << i;
+            ASSERT_TRUE(std::equal(v.begin(), v.end(), c.at(0))) << "what is expected later is another thing";
+        }
+}
+
 TEST(Contents, a_fill_is_never_zero_initial_ram_or_scribble)
 {
     Contents c;

@@ -185,6 +185,7 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
             switch (skip) {
             case Skip::executed:
                 t.executed++, t.by_op[c.steps[result.step].op]++;
+                result.executed.set(result.step);
                 break;
             case Skip::not_made:
                 t.not_made++;

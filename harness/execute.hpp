@@ -4,6 +4,7 @@
 #include "harness/session.hpp"
 
 #include <array>
+#include <bitset>
 
 namespace dmaudit {
 
@@ -24,6 +25,7 @@ struct Result {
     std::optional<Violation> violation;
     uint16_t step = 0;  // of the violation; == case.count: at the end, when everything is given back
     int open_error = 0; // the provider did not open: nothing was run
+    std::bitset<max_steps> executed;
     bool as_expected(const Expect&) const;
 };
 

@@ -21,6 +21,7 @@ constexpr Profile all_profiles[] = {
     {"opaque", facet_opaque, Mode::conforming},
     {"noncoherent", facet_noncoherent, Mode::conforming},
     {"hostile", all_facets, Mode::hostile},
+    {"mixed", all_facets, Mode::conforming, true},
 };
 
 class Generator {
@@ -34,7 +35,9 @@ class Generator {
     void run()
     {
         weigh();
-        const bool hostile = profile_.mode == Mode::hostile;
+        const bool hostile = out_.world.mode == Mode::hostile;
+        crowded_ = rng_.chance(1, hostile ? 4 : 24);
+        phases_.crowd(crowded_);
         const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
         while (out_.count < steps_) {
             Step s;
@@ -44,8 +47,9 @@ class Generator {
             const bool first_write = !first_test && out_.count && rng_.chance(1, 3) && fill(s);
             for (unsigned tries = 0, op = 0; !first_test && !first_write && tries < 24; tries++) {
                 if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
-                    op = after_fault() ? choose_maker() : choose();
-                s = propose(static_cast<uint8_t>(op), war && careless);
+                    op = after_fault() ? choose_maker() : choose_next();
+                // Half of a client's mistakes are right calls at a wrong time.
+                s = propose(static_cast<uint8_t>(op), war && careless && rng_.chance(1, 2));
                 const bool full = layouts()[s.op].makes == obj_block && rng_.chance(1, 40); // the pool may be: try it
                 if (careless || full || phases_.legal(s))
                     break;
@@ -67,7 +71,8 @@ class Generator {
     Phases phases_;
     std::array<uint32_t, op_count> weights_{};
     uint32_t total_ = 0;
-    uint64_t focus_ = 0; // name of the oldest ancestor of the object used last
+    bool crowded_ = false; // buffers lie side by side, in one line too
+    uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
 
     const World& make_world()
     {
@@ -76,7 +81,15 @@ class Generator {
             byte = static_cast<uint8_t>(rng_.next());
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
-        out_.world.mode = profile_.mode;
+        // Bitmaps of several words, now and then: what lies between them is not in small worlds.
+        if (constexpr uint64_t large = 2 << 20; header[cell_bytes - 1] % 64 == 0) {
+            const World small = out_.world;
+            out_.world.n_banks = 1;
+            out_.world.banks[0].size = large;
+            if (!world_error(out_.world).empty())
+                out_.world = small;
+        }
+        out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
         if (profile_.facets == facet_pool) // a device behind an IOMMU has none
             for (DeviceSpec& d : out_.world.devices)
                 d.iommu = 0;
@@ -85,12 +98,23 @@ class Generator {
         return out_.world;
     }
 
-    // Swarm: each case does without some ops and prefers others. That reaches states which even weights never see.
+    // Swarm: each case does without some ops and prefers others, and most are about a few families: 32 steps do not go
+    // far in all of them. That reaches states which even weights never see.
     void weigh()
     {
+        uint32_t families = profile_.facets;
+        if (profile_.swarm && rng_.chance(3, 4)) {
+            const uint64_t wanted = 1 + rng_.below(3);
+            families = 0;
+            for (uint64_t i = 0; i < wanted;)
+                if (const uint32_t one = 1u << rng_.below(8); one & profile_.facets)
+                    families |= one, i++;
+        }
         for (uint8_t op = 0; op < op_count; op++) {
-            const bool off = rng_.chance(1, 5);
+            const bool off = ((specs()[op].facets & families) == 0 || rng_.chance(1, 5)) && profile_.swarm;
             uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
+            if (!profile_.swarm)
+                w = 55;
             if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>())
                 w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
             if (layouts()[op].n_names == 0 && layouts()[op].n_fields == 2 && layouts()[op].shapes[1] != Shape::nth)
@@ -111,6 +135,24 @@ class Generator {
             at -= weights_[op];
         }
         return with_object(first_op()); // everything is off
+    }
+
+    // Often something that can be done with what the last step made or used: what is deep is reached step by step.
+    uint8_t choose_next()
+    {
+        if (!out_.count || !rng_.chance(1, 3))
+            return choose();
+        const Step& last = out_.steps[out_.count - 1u];
+        const Layout& l = layouts()[last.op];
+        const uint8_t at = l.def != Layout::absent ? l.def : l.use;
+        uint8_t op = choose();
+        if (at == Layout::absent)
+            return op;
+        // What ended leaves what it was made from: a mapping its buffer.
+        const uint64_t name = specs()[last.op].ends == Ends::first_use ? root(last.arg[at]) : last.arg[at];
+        for (unsigned tries = 0; tries < 8 && !(layouts()[op].needs & name_kind(name)); tries++)
+            op = choose();
+        return op;
     }
 
     bool after_fault() const { return out_.count && out_.steps[out_.count - 1u].op == Ops::index_of<ops::Fail>(); }
@@ -145,9 +187,13 @@ class Generator {
                 return phases_.lacks_driver(op) ? Ops::index_of<ops::Bind>() : op;
             std::array<uint8_t, op_count> makers{};
             unsigned n = 0;
-            for (unsigned i = 0; i < l.n_makers; i++)
-                if (Known k{}; k.maker = l.makers[i], contains(profile_, l.makers[i]) && Phases::fits(op, k))
-                    makers[n++] = l.makers[i];
+            for (unsigned i = 0; i < l.n_makers; i++) {
+                Known k{};
+                k.maker = l.makers[i];
+                k.name = name_of(layouts()[k.maker].makes, 0);
+                if (contains(profile_, k.maker) && Phases::fits(op, k))
+                    makers[n++] = k.maker;
+            }
             op = n ? makers[rng_.below(n)] : first_op();
         }
         return first_op();
@@ -204,6 +250,27 @@ class Generator {
         return true;
     }
 
+    // All that there can be of what the op makes, or a half or quarter.
+    uint64_t most(uint8_t op, const Known* used)
+    {
+        const World& w = scope_.world();
+        const Division d = divide(w, static_cast<unsigned>(rng_.below(w.n_banks)));
+        const Obj made = layouts()[op].makes;
+        const uint64_t all = used ? used->length : made == obj_buffer ? d.client : made == obj_pool ? d.pool : d.arena;
+        return all >> rng_.below(3);
+    }
+
+    // Bytes before or behind the range that was used last: what a line, a page or a copy that is too long touches.
+    Interval next_to_last_range(const Known& k, bool before)
+    {
+        const uint64_t line = scope_.world().line, lengths[] = {1, line / 2, line, k.last.len};
+        const uint64_t len = lengths[rng_.below(4)];
+        const uint64_t end = k.last.off + k.last.len;
+        if (before)
+            return {k.last.off - std::min(len, k.last.off), k.last.off};
+        return {end, end + (k.length > end ? std::min(len, k.length - end) : 0)};
+    }
+
     // Random arguments, by the same tables as random bytes.
     Step propose(uint8_t op, bool err)
     {
@@ -213,6 +280,8 @@ class Generator {
         const auto fields = specs()[op].fields;
         const Known* used = nullptr;
         const uint64_t mode = rng_.below(16); // of the range
+        const bool picky = !err || rng_.chance(3, 4);
+        Interval beside;
         for (size_t a = 0; a < fields.size(); a++) {
             const auto code = static_cast<uint16_t>(rng_.below(codes::code_literal));
             if (fields[a].shape == Shape::def) {
@@ -222,19 +291,29 @@ class Generator {
                 const bool dead = err && rng_.chance(1, 4);
                 const Known* k = dead ? object(fields[a].objs, true) : nullptr;
                 for (unsigned tries = 0; !k && tries < 6; tries++)
-                    if (k = object(fields[a].objs, false); k && tries < 5 && !err && !Phases::fits(op, *k))
+                    if (k = object(fields[a].objs, false); k && tries < 5 && picky && !Phases::fits(op, *k))
                         k = nullptr;
                 s.arg[a] = k ? k->name : 0;
-                if (a == l.use)
+                if (a == l.use) {
                     used = k;
+                    if (k && (mode == 4 || mode == 5))
+                        beside = next_to_last_range(*k, mode == 4);
+                }
             } else if (fields[a].shape == Shape::lie && err) {
                 const bool lie = rng_.chance(1, 3);
                 s.arg[a] = lie ? 1 + rng_.below(lie_count - 1) : 0;
             } else if (fields[a].shape == Shape::place) {
                 // On a line of its own mostly; else wherever the code says.
                 const bool aligned = rng_.chance(3, 4);
-                s.arg[a] = codes::value_of({scope_, s, l, used}, a,
-                                           aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+                const Known* beside_it = crowded_ && rng_.chance(1, 2) ? object(layouts()[op].makes, false) : nullptr;
+                s.arg[a] = beside_it ? beside_it->place + beside_it->length
+                                     : codes::value_of({scope_, s, l, used}, a,
+                                                       aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+            } else if (fields[a].shape == Shape::size && rng_.chance(1, 16)) {
+                s.arg[a] = most(op, used);
+            } else if (used && (mode == 4 || mode == 5) && (a == l.off || a == l.len) && l.off != Layout::absent &&
+                       l.len != Layout::absent) {
+                s.arg[a] = a == l.off ? beside.from : beside.to - beside.from;
             } else if (used && mode >= 6 && (a == l.off || a == l.len) && l.off != Layout::absent &&
                        l.len != Layout::absent) {
                 const bool last =

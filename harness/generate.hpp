@@ -10,6 +10,8 @@ struct Profile {
     std::string_view name;
     uint32_t facets;
     Mode mode; // of a hostile profile, the first steps are legal and then mistakes and lies come
+    bool mixed = false; // one case in four is hostile, whatever the mode says
+    bool swarm = true;  // off: every case prefers the same ops
 };
 std::span<const Profile> profiles();
 const Profile* profile_named(std::string_view name); // null: there is none

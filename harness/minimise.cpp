@@ -1,6 +1,7 @@
 #include "harness/minimise.hpp"
 #include "harness/scope.hpp"
 #include <algorithm>
+#include <bitset>
 
 namespace dmaudit {
 namespace {
@@ -43,9 +44,17 @@ class Minimiser {
 
     Minimised run()
     {
+        for (unsigned i = 0; i < budget_.confirm && !spent(); i++) {
+            best_.tries++;
+            if (!still_fails_(best_.value)) {
+                best_.deterministic = false;
+                return best_;
+            }
+        }
         bool again = true;
         while (again && !spent()) {
             again = cut_tail();
+            again |= drop_unrelated();
             again |= remove_chunks();
             again |= remove_pairs();
             again |= drop_faults();
@@ -99,6 +108,9 @@ class Minimiser {
                 any = true;
         return any;
     }
+
+    // The failing step is the last one by now, as a rule.
+    bool drop_unrelated() { return accept(without_unrelated(best_.value)); }
 
     bool remove_chunks()
     {
@@ -321,6 +333,41 @@ Case without(const Case& c, unsigned first, unsigned n)
         out.push(c.steps[i]);
         scope.append(c.steps[i]);
     }
+    return out;
+}
+
+Case without_unrelated(const Case& c)
+{
+    if (c.count == 0)
+        return c;
+    std::array<std::bitset<max_names>, obj_kinds> wanted;
+    const auto bit = [&](uint64_t name) {
+        return wanted[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)];
+    };
+    const auto want_all = [&](const Step& s) {
+        const auto fields = specs()[s.op].fields;
+        for (size_t a = 0; a < fields.size(); a++)
+            if (is_name(fields[a].shape))
+                bit(s.arg[a]) = true;
+    };
+    const auto touches = [&](const Step& s, bool defined_only) {
+        const auto fields = specs()[s.op].fields;
+        bool any = false, named = false;
+        for (size_t a = 0; a < fields.size(); a++) {
+            named |= is_name(fields[a].shape);
+            if (fields[a].shape == Shape::def || (fields[a].shape == Shape::use && !defined_only))
+                any |= bit(s.arg[a]);
+        }
+        return any || (!named && !defined_only); // bind, fail, close_fd: of nobody in particular
+    };
+    want_all(c.steps[c.count - 1u]);
+    for (unsigned i = c.count; i-- > 0;) // what the wanted names are made of
+        if (touches(c.steps[i], true))
+            want_all(c.steps[i]);
+    Case out = c;
+    for (unsigned i = c.count; i-- > 0;)
+        if (!touches(c.steps[i], false))
+            out = without(out, i, 1);
     return out;
 }
 

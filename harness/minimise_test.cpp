@@ -62,14 +62,46 @@ TEST(Minimise, every_accepted_case_is_valid_and_cheaper)
     generate(3, *profile_named("all"), c, 60);
     Cost last = cost_of(c);
     Rng rng(1);
-    minimise(c, [&](const Case& k) {
-        EXPECT_EQ(case_error(k), "");
-        EXPECT_LT(cost_of(k), last);
-        if (rng.chance(1, 2))
-            return false;
-        last = cost_of(k);
-        return true;
-    });
+    minimise(c,
+             [&](const Case& k) {
+                 EXPECT_EQ(case_error(k), "");
+                 EXPECT_LT(cost_of(k), last);
+                 if (rng.chance(1, 2))
+                     return false;
+                 last = cost_of(k);
+                 return true;
+             },
+             {20000, 0});
+}
+
+TEST(Minimise, what_does_not_fail_each_time_is_left_as_it_is)
+{
+    Case c;
+    generate(3, *profile_named("all"), c, 60);
+    for (unsigned fails_in = 0; fails_in < 3; fails_in++) { // the first so many runs
+        unsigned runs = 0;
+        const Minimised m = minimise(c, [&](const Case&) { return runs++ < fails_in; });
+        EXPECT_FALSE(m.deterministic);
+        EXPECT_FALSE(m.one_minimal);
+        EXPECT_EQ(m.value, c);
+        EXPECT_EQ(m.tries, fails_in + 1);
+    }
+    EXPECT_TRUE(minimise(c, [](const Case&) { return true; }).deterministic);
+}
+
+TEST(Minimise, without_unrelated_keeps_what_the_last_step_depends_on)
+{
+    const Parsed p = parse("b0 = buffer size=64\nb1 = buffer size=64 at=64\nfail nth=1\nm0 = map_single b0 "
+                           "dir=to_device\nm1 = map_single b1 dir=to_device\ncpu_read b1 len=1\ncpu_read b0 "
+                           "len=1\nunmap_single m1\nunmap_single m0\n");
+    ASSERT_TRUE(p.ok);
+    std::string left;
+    const Case kept = without_unrelated(p.value);
+    for (const Step& s : kept.all())
+        left += print(s) + "; ";
+    EXPECT_EQ(left, "b0 = buffer size=64; fail nth=1; m0 = map_single b0 len=64 dir=to_device; cpu_read b0 len=1; "
+                    "unmap_single m0; ");
+    EXPECT_EQ(without_unrelated(Case{}), Case{});
 }
 
 TEST(Minimise, a_spent_budget_gives_the_best_so_far_and_claims_nothing)
@@ -82,6 +114,7 @@ TEST(Minimise, a_spent_budget_gives_the_best_so_far_and_claims_nothing)
     for (const unsigned tries : {0u, 1u, 5u, 20u}) {
         const Minimised m = minimise(c, [](const Case& k) { return fails(k, 40); }, {tries});
         EXPECT_LE(m.tries, tries);
+        EXPECT_TRUE(m.deterministic);
         EXPECT_TRUE(fails(m.value, 40));
         EXPECT_FALSE(m.one_minimal);
     }

@@ -36,17 +36,18 @@ void check_exhaustion(Session& s, Tag pool, uint64_t size)
 
 void FirstRequests::coherent(const dmaudit_request& req, Tag pool, const Auditor&)
 {
-    if (!coherent_.known)
+    // One that no pool served rather than one of a pool, which may be gone by then.
+    if (!coherent_.known || (coherent_.pool && !pool) || (coherent_.pool == pool && req.size > coherent_.req.size))
         coherent_ = {req, pool, true};
 }
 void FirstRequests::from_pool(Tag pool, uint64_t size)
 {
-    if (!pool_.known)
+    if (!pool_.known || pool_.pool != pool || size > pool_.size)
         pool_ = {pool, size, true};
 }
 void FirstRequests::bounce(const dmaudit_request& req, uint64_t at, uint32_t direction)
 {
-    if (!bounce_.known)
+    if (!bounce_.known || req.size > bounce_.req.size)
         bounce_ = {req, at, direction, true};
 }
 
@@ -58,7 +59,7 @@ void FirstRequests::repeat(Session& s) const
         dmaudit_block b{};
         const int rc = a.alloc_coherent(coherent_.req, &b);
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the first coherent allocation of the case fails now");
+            return lost("everything was given back, and the largest coherent allocation of the case fails now");
         if (!s.violation())
             a.free_coherent(b);
     }
@@ -67,7 +68,7 @@ void FirstRequests::repeat(Session& s) const
         int ours = 0;
         const int rc = a.alloc_from_pool(pool_.pool, pool_.size, &b, &ours);
         if (rc != DMAUDIT_OK || !ours)
-            return lost("everything was given back, and the first allocation from the pool fails now");
+            return lost("everything was given back, and the largest allocation from the pool fails now");
         if (!s.violation())
             a.release_from_pool(b, &ours);
     }
@@ -77,7 +78,7 @@ void FirstRequests::repeat(Session& s) const
         if (rc == Auditor::withheld)
             return s.forgive(); // the buffer is gone
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the first bounced mapping of the case fails now");
+            return lost("everything was given back, and the largest bounced mapping of the case fails now");
         if (!s.violation())
             a.unmap_single(m, every_byte, DMAUDIT_ATTR_SKIP_CPU_SYNC); // nothing of the buffer is read any more
     }

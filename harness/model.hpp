@@ -17,6 +17,7 @@ class FirstRequests {
     void repeat(Session&) const;
 
   private:
+    friend class StateWriter;
     struct {
         dmaudit_request req;
         Tag pool;

@@ -160,7 +160,8 @@ std::string report(const Case& c, const Result& r, const dmaudit_provider& provi
     const Violation& v = *r.violation;
     const Rule& broken = rule(v.rule);
     History history(c, v);
-    execute(c, provider, session, nullptr, nullptr, &history);
+    if (options.history && !v.bytes.empty())
+        execute(c, provider, session, nullptr, nullptr, &history);
 
     const auto bold = [&](std::string_view s) {
         return options.colour ? fmt::format("\x1b[1m{}\x1b[0m", s) : std::string(s);

@@ -19,7 +19,8 @@ std::string key_lines(const BugKey&);
 
 struct ReportOptions {
     bool colour = false;
-    std::string replay; // the command that replays the case; empty: not said
+    std::string replay;  // the command that replays the case; empty: not said
+    bool history = true; // run the case once more, for what happened to the bytes
 };
 // The whole report. Runs the case once more to see who put the bytes into their state: the same result is certain, as
 // nothing but the case decides it.

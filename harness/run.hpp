@@ -43,6 +43,8 @@ class Run {
     bool failed() const { return session_.violation().has_value(); }
 
   private:
+    friend class Situation; // these two look at all of it, for exhaustive search
+    friend class StateWriter;
     // ---- names ----
     bool made(uint64_t name) const { return made_[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)]; }
     void make(uint64_t name) { made_[static_cast<size_t>(obj_index(name_kind(name)))].set(name_number(name)); }

@@ -34,7 +34,7 @@ void Run::check_device_read(Range original, Range target, uint32_t device, bool 
         const uint64_t n = std::min<uint64_t>(original.len - done, scratch_.size());
         machine_.device_read(device, target.at + done, n, scratch_.data());
         const uint8_t* must = session_.contents().at(original.at + done);
-        if (!same_bytes(scratch_.data(), must, n) && auditor_.audits()) {
+        if (!same_bytes(scratch_.data(), must, n) && (auditor_.audits() || session_.compares_all_reads())) {
             uint64_t i = 0;
             while (scratch_[i] == must[i])
                 i++;
@@ -100,6 +100,8 @@ Skip Run::perform(const ops::CpuRead& o)
         for (uint64_t i = 0; i < r.len; i += scratch_.size())
             std::memcpy(scratch_.data(), client(r) + i, std::min<uint64_t>(r.len - i, scratch_.size()));
     expect_contents(r, false, false);
+    if (session_.compares_all_reads() && !same_bytes(machine_.door() + r.at, session_.contents().at(r.at), r.len))
+        session_.fail({RuleId::corrupts_neighbour, 0, r, t, "the CPU does not see what was written last", 0, 0, false});
     return Skip::executed;
 }
 
@@ -142,6 +144,9 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
     const bool mapping = tag_kind(t) == Kind::mapping;
     if (auditor_.alive(t) && !(mapping ? auditor_.mappings()[t].reachable : auditor_.blocks()[t].reachable))
         return Skip::impossible; // beyond what the device can drive, and the provider never promised otherwise
+    if (!mapping && auditor_.promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) && !machine_.coherent(device) &&
+        auditor_.alive(t) && !auditor_.blocks()[t].noncoherent())
+        return Skip::impossible; // who sees what here would be settled by syncs that no call of ours stands for
     if (!auditor_.device_access(device, t, off, len, write))
         return Skip::illegal;
     if (len == 0)

@@ -16,11 +16,13 @@ int Session::open(const World& w, const dmaudit_provider& provider)
 {
     world_ = w;
     own_.reset();
+    by_session_ = false;
     MachineSpec spec;
     spec.page = w.page;
     spec.line = w.line;
     spec.n_banks = w.n_banks;
     spec.n_devices = w.n_devices;
+    spec.one_view = one_view_;
     Surroundings around;
     std::array<Range, max_banks> arenas;
     uint64_t at = 0;
@@ -91,6 +93,7 @@ void Session::fail(const Violation& v)
 {
     if (violation())
         return;
+    by_session_ = true;
     if (!is_open()) {
         own_ = v;
         return;
@@ -132,8 +135,8 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
             const auto state = static_cast<uint8_t>(i);
             const Event read = owner_of(state) == Owner::opaque ? Event::window_read : Event::cpu_read;
             const bool waits = owner_of(state) != Owner::device && cache_of(state) == CacheState::device_wrote;
-            set[i] = is_initialised(state) && owner_of(state) != Owner::guard && !waits &&
-                     transition(read).rule[i] == 0;
+            set[i] =
+                is_initialised(state) && owner_of(state) != Owner::guard && !waits && transition(read).rule[i] == 0;
         }
         return set;
     }();

@@ -19,9 +19,24 @@ class Session final : MachineObserver, Evidence {
     void close();
     bool is_open() const { return provider_ != nullptr; }
 
+    // Ablation, for the next sessions. `shadow` off: the auditor only passes calls on and remembers them; what the CPU
+    // and devices read is still compared, which takes a case that is legal. `views` off: memory has one view, as if
+    // every device snooped (what providers are told does not change).
+    void ablate(bool shadow, bool views)
+    {
+        auditor_.audit(shadow);
+        blind_reads_ = !shadow;
+        one_view_ = !views;
+    }
+    bool compares_all_reads() const { return blind_reads_; }
+    // Was the violation found by something else than the auditor: data, capacity, locks, what close left behind?
+    bool found_without_auditor() const { return by_session_; }
+
     Machine& machine() { return machine_; }
     Auditor& auditor() { return auditor_; }
+    const Auditor& auditor() const { return auditor_; }
     Contents& contents() { return contents_; }
+    const Contents& contents() const { return contents_; }
     const World& world() const { return world_; }
 
     // Violations by the machine itself or by the data oracle land beside the auditor's; the first one counts.
@@ -30,12 +45,28 @@ class Session final : MachineObserver, Evidence {
     // Only the auditor's verdict on the client is taken back.
     void forgive() { auditor_.forgive(); }
 
+    // Told of each platform call before it takes effect. May be null.
+    struct Probe {
+        virtual ~Probe() = default;
+        virtual void platform_call() = 0;
+    }* probe = nullptr;
+
+    // The provider's hash of its own state; false: it has none.
+    bool provider_hash(uint64_t hash[2]) const
+    {
+        return DMAUDIT_HAS(provider_, state_hash) && provider_->state_hash(ctx_, hash) == DMAUDIT_OK;
+    }
+
     // Bytes that the CPU may read, are defined, and do not hold what they must: the first one.
     std::optional<uint64_t> first_wrong(Range) const;
 
   private:
     // MachineObserver
-    void platform_call(PlatformCall, uint64_t, uint64_t) override {}
+    void platform_call(PlatformCall, uint64_t, uint64_t) override
+    {
+        if (probe)
+            probe->platform_call();
+    }
     bool may_uncache(uint64_t at, uint64_t len) override;
     void writeback_over_stale(uint64_t line_at) override { auditor_.writeback_over_stale(line_at); }
     void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override { auditor_.drops_dirty(line_at); }
@@ -74,6 +105,7 @@ class Session final : MachineObserver, Evidence {
     World world_;
     const dmaudit_provider* provider_ = nullptr;
     void* ctx_ = nullptr;
+    bool one_view_ = false, blind_reads_ = false, by_session_ = false;
     std::optional<Violation> own_;
 };
 

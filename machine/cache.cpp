@@ -52,13 +52,47 @@ void Cache::reset()
     n_uncached_ = 0;
 }
 
-template <class F> void Cache::each_line(uint64_t at, uint64_t len, F f) const
+// The lines that a range touches, in parts of at most one block (cached, or uncached as a whole).
+template <class F> void Cache::each_part(uint64_t at, uint64_t len, F f) const
 {
     if (len == 0)
         return;
-    for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_)
-        if (!any_uncached_ || !uncached(l))
-            f(l);
+    const uint64_t last = (at + len - 1) | (line_ - 1);
+    for (uint64_t from = at & ~(line_ - 1); from <= last;) {
+        const uint64_t end = std::min(last, from | (block - 1)) + 1;
+        if (!any_uncached_ || !uncached(from))
+            f(from, end);
+        from = end;
+    }
+}
+
+bool Cache::any_flag(const std::vector<uint8_t>& flags, uint64_t from, uint64_t end) const
+{
+    if (!touched_[from >> block_shift])
+        return false;
+    const uint8_t *f = flags.data() + (from >> line_shift_), *stop = flags.data() + (end >> line_shift_);
+    for (; stop - f >= 8; f += 8) {
+        uint64_t eight;
+        std::memcpy(&eight, f, sizeof eight);
+        if (eight)
+            return true;
+    }
+    for (; f != stop; f++)
+        if (*f)
+            return true;
+    return false;
+}
+
+bool Cache::same_views(uint64_t from, uint64_t end) const
+{
+    return end - from == block ? same_page(c_ + from, d_.get() + from)
+                               : same_bytes(c_ + from, d_.get() + from, end - from);
+}
+
+// No line there is dirty, and no device has written any since it was last exchanged.
+bool Cache::settled(uint64_t from, uint64_t end) const
+{
+    return !any_flag(saved_, from, end) && !any_flag(forced_, from, end) && same_views(from, end);
 }
 
 void Cache::touch_device(uint64_t at, uint64_t len)
@@ -73,6 +107,12 @@ bool Cache::line_dirty(uint64_t at) const
         return false;
     const uint64_t l = at & ~(line_ - 1);
     return forced_[l >> line_shift_] || !same_bytes(c_ + l, exchanged(l), line_);
+}
+
+bool Cache::line_stale(uint64_t at) const
+{
+    const uint64_t l = at & ~(line_ - 1);
+    return simulated_ && !uncached(at) && saved_[l >> line_shift_] && !same_bytes(s_.get() + l, d_.get() + l, line_);
 }
 
 bool Cache::byte_dirty(uint64_t at) const
@@ -102,12 +142,21 @@ void Cache::clean(uint64_t at, uint64_t len)
 {
     if (!simulated_)
         return;
-    each_line(at, len, [this](uint64_t l) {
-        if (!line_dirty(l))
-            return;
-        if (observer_ && saved_[l >> line_shift_])
-            observer_->writeback_over_stale(l);
-        writeback(l);
+    each_part(at, len, [this](uint64_t from, uint64_t end) {
+        if (any_flag(saved_, from, end)) {
+            for (uint64_t l = from; l < end; l += line_) {
+                if (!line_dirty(l))
+                    continue;
+                if (observer_ && saved_[l >> line_shift_])
+                    observer_->writeback_over_stale(l);
+                writeback(l);
+            }
+        } else if (any_flag(forced_, from, end) || !same_views(from, end)) {
+            // Where a line is not dirty both views hold the same: all can be written at once.
+            touch_device(from, end - from);
+            copy_bytes(d_.get() + from, c_ + from, end - from);
+            std::memset(forced_.data() + (from >> line_shift_), 0, (end - from) >> line_shift_);
+        }
     });
 }
 
@@ -115,12 +164,16 @@ void Cache::invalidate(uint64_t at, uint64_t len)
 {
     if (!simulated_)
         return;
-    each_line(at, len, [this, at, len](uint64_t l) {
-        const bool dirty = line_dirty(l);
-        if (observer_ && dirty)
-            observer_->drops_dirty(l, at, len);
-        if (dirty || saved_[l >> line_shift_]) // else there is nothing to drop
-            drop(l);
+    each_part(at, len, [this, at, len](uint64_t from, uint64_t end) {
+        if (settled(from, end))
+            return;
+        for (uint64_t l = from; l < end; l += line_) {
+            const bool dirty = line_dirty(l);
+            if (observer_ && dirty)
+                observer_->drops_dirty(l, at, len);
+            if (dirty || saved_[l >> line_shift_]) // else there is nothing to drop
+                drop(l);
+        }
     });
 }
 
@@ -134,9 +187,11 @@ void Cache::prefetch(uint64_t at, uint64_t len)
 {
     if (!simulated_)
         return;
-    each_line(at, len, [this](uint64_t l) {
-        if (saved_[l >> line_shift_] && !line_dirty(l))
-            drop(l);
+    each_part(at, len, [this](uint64_t from, uint64_t end) {
+        if (any_flag(saved_, from, end))
+            for (uint64_t l = from; l < end; l += line_)
+                if (saved_[l >> line_shift_] && !line_dirty(l))
+                    drop(l);
     });
 }
 
@@ -185,15 +240,19 @@ std::optional<uint64_t> Cache::first_dirty(uint64_t at, uint64_t len) const
 {
     if (!simulated_ || len == 0)
         return {};
-    for (uint64_t l = at & ~(line_ - 1); l < at + len; l += line_) {
-        if (!line_dirty(l))
-            continue;
-        for (uint64_t i = l; i < l + line_; i++)
-            if (byte_dirty(i))
-                return i;
-        return l;
-    }
-    return {};
+    std::optional<uint64_t> first;
+    each_part(at, len, [&](uint64_t from, uint64_t end) {
+        if (first || settled(from, end))
+            return;
+        for (uint64_t l = from; l < end && !first; l += line_)
+            if (line_dirty(l)) {
+                first = l;
+                for (uint64_t i = l + line_; i-- > l;)
+                    if (byte_dirty(i))
+                        first = i;
+            }
+    });
+    return first;
 }
 
 void Cache::read(uint64_t at, uint64_t len, uint8_t* out) const

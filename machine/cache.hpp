@@ -48,6 +48,7 @@ class Cache {
     // written with the value it had.
     std::optional<uint64_t> first_dirty(uint64_t at, uint64_t len) const;
     bool line_dirty(uint64_t at) const;
+    bool line_stale(uint64_t at) const; // a byte of it is stale
     bool byte_dirty(uint64_t at) const;
     bool byte_stale(uint64_t at) const; // a device wrote it and the CPU has not seen that
 
@@ -59,6 +60,13 @@ class Cache {
     // A coherent device wrote: both views change.
     void coherent_write(uint64_t at, uint64_t len, const uint8_t* in);
     const uint8_t* device_bytes() const { return d_.get(); }
+    // To look at all of it: S where a device has written since the last exchange, and the flags of a line.
+    const uint8_t* exchanged_bytes() const { return s_.get(); }
+    bool device_wrote_line(uint64_t at) const { return saved_[at >> line_shift_] != 0; }
+    bool forced_dirty(uint64_t at) const { return forced_[at >> line_shift_] != 0; }
+    static constexpr uint64_t block_bytes = 4096;
+    // Of a block of so many bytes: D or a flag may have changed since configure.
+    bool touched(uint64_t at) const { return touched_[at / block_bytes] != 0; }
     bool simulated() const { return simulated_; }
     uint64_t line() const { return line_; }
 
@@ -67,7 +75,10 @@ class Cache {
     {
         return saved_[line_at >> line_shift_] ? s_.get() + line_at : d_.get() + line_at;
     }
-    template <class F> void each_line(uint64_t at, uint64_t len, F f) const;
+    template <class F> void each_part(uint64_t at, uint64_t len, F f) const;
+    bool any_flag(const std::vector<uint8_t>& flags, uint64_t from, uint64_t end) const; // of the lines of one part
+    bool same_views(uint64_t from, uint64_t end) const;
+    bool settled(uint64_t from, uint64_t end) const;
     void touch_device(uint64_t at, uint64_t len);
     void writeback(uint64_t line_at);
     void drop(uint64_t line_at);

@@ -138,7 +138,7 @@ void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
     for (unsigned i = 0; i < spec.n_devices; i++) {
         const auto& d = spec.devices[i];
         devices_[i] = {sizeof(dmaudit_device), d.coherent ? 1u : 0u, d.limit, d.offset};
-        simulated |= !d.coherent;
+        simulated |= !d.coherent && !spec.one_view;
     }
     for (; filled_ < ram_size_; filled_ += 4096)
         copy_bytes(ram_.door() + filled_, Ram::initial_page(), 4096);
@@ -288,7 +288,7 @@ void Machine::enter(PlatformCall call, uint64_t at, uint64_t len)
 
 bool Machine::injected()
 {
-    if (fault_nth_ == 0 || ++fallible_ != fault_nth_)
+    if (++fallible_ != fault_nth_) // counted from 1, so 0 is never met
         return false;
     fault_fired_ = true;
     return true;

@@ -24,6 +24,7 @@ struct MachineSpec {
     };
     uint64_t page = 4096, line = 64;
     unsigned n_banks = 0, n_devices = 0;
+    bool one_view = false; // devices see what the CPU sees, whatever the provider is told of them
     std::array<Bank, most> banks{};
     std::array<Device, most> devices{};
 };
@@ -83,6 +84,7 @@ class Machine {
     // faults.
     std::optional<uint64_t> reach(unsigned device, uint64_t bus, uint64_t len, unsigned rights = 0) const;
     uint64_t translations() const; // pages in all IOMMUs
+    const Iommu& iommu(unsigned device) const { return iommus_[device]; }
     bool coherent(unsigned device) const { return spec_.devices[device].coherent; }
     void device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const;
     void device_write(unsigned device, uint64_t at, uint64_t len, const uint8_t* in);
@@ -108,6 +110,9 @@ class Machine {
     // Returns how many armed acts fired; what did not fire is disarmed.
     unsigned end_call();
     bool fault_fired() const { return fault_fired_; } // in the last call
+    // Platform calls inside the last call, and how many of them may fail.
+    uint64_t platform_calls() const { return calls_; }
+    uint64_t fallible_calls() const { return fallible_; }
 
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }

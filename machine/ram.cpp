@@ -40,6 +40,8 @@ Ram::Ram()
         void* p = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
         if (p == MAP_FAILED)
             fail("dmaudit: cannot map simulated RAM");
+        // A child process makes a world of its own; what it inherits it could only damage, as the memory is shared.
+        madvise(p, capacity, MADV_DONTFORK);
         return static_cast<uint8_t*>(p);
     };
     door_ = map();

@@ -380,7 +380,7 @@ class Hostile : public ::testing::Test {
 TEST_F(Hostile, generated_mistakes_are_never_the_providers_fault)
 {
     uint64_t mistakes_found = 0;
-    for_all_seeds(8000, [&](uint64_t seed) {
+    for_all_seeds(hostile_cases, [&](uint64_t seed) {
         mistakes_found += checker.expect_no_fault_of_the_provider(generated(seed, "hostile")).violation.has_value();
     });
     EXPECT_GT(mistakes_found * 2, static_cast<uint64_t>(tries(8000))) << "most hostile cases hold a mistake";
@@ -388,8 +388,9 @@ TEST_F(Hostile, generated_mistakes_are_never_the_providers_fault)
 
 TEST_F(Hostile, long_generated_cases_are_never_the_providers_fault)
 {
-    for_all_seeds(
-        500, [&](uint64_t seed) { checker.expect_no_fault_of_the_provider(generated(seed, "hostile", max_steps)); });
+    for_all_seeds(long_hostile_cases, [&](uint64_t seed) {
+        checker.expect_no_fault_of_the_provider(generated(seed, "hostile", max_steps));
+    });
 }
 
 // The first mistake of a hostile run is what a conforming client of the same case would have left out, for the same

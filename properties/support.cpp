@@ -1,6 +1,5 @@
 #include "properties/support.hpp"
 
-#include "harness/binary.hpp"
 #include "harness/minimise.hpp"
 #include "harness/report.hpp"
 #include "harness/text.hpp"
@@ -70,31 +69,6 @@ void for_all_seeds(int standard, const std::function<void(uint64_t)>& property)
     std::ostringstream text;
     rc::detail::printResultMessage(result, text);
     ADD_FAILURE() << text.str();
-}
-
-Case generated(uint64_t seed, const Profile& profile, unsigned steps)
-{
-    Case c;
-    generate(seed, profile, c, steps);
-    return c;
-}
-
-Case generated(uint64_t seed, std::string_view profile, unsigned steps)
-{
-    return generated(seed, *profile_named(profile), steps);
-}
-
-Case in_world(const Case& c, const World& world)
-{
-    Case nothing, target;
-    nothing.world = c.world;
-    target.world = world;
-    const std::vector<uint8_t> steps = encode(c);
-    std::vector<uint8_t> bytes = encode(target);
-    bytes.insert(bytes.end(), steps.begin() + static_cast<ptrdiff_t>(encode(nothing).size()), steps.end());
-    Case out;
-    decode(bytes, out);
-    return out;
 }
 
 Result Checker::run(const Case& c, Tally* tally)

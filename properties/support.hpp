@@ -5,6 +5,7 @@
 #include "harness/execute.hpp"
 #include "harness/generate.hpp"
 #include "harness/rng.hpp"
+#include "properties/streams.hpp"
 #include "providers/builtin/builtin.hpp"
 
 #include <functional>
@@ -21,13 +22,6 @@ int tries(int standard);
 // Runs `property` with random seeds, each of all 64 bits, and fails the GoogleTest test that calls it if one throws
 // (RC_ASSERT and its kin). A discarded seed (RC_PRE) is replaced by another.
 void for_all_seeds(int standard, const std::function<void(uint64_t seed)>& property);
-
-Case generated(uint64_t seed, const Profile&, unsigned steps = 32);
-Case generated(uint64_t seed, std::string_view profile, unsigned steps = 32);
-
-// The same steps in another world: names, ranges and sizes are read again with the other world's pages, lines and
-// spaces.
-Case in_world(const Case&, const World&);
 
 // One session on one provider, used for case after case.
 class Checker {

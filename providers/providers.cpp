@@ -32,4 +32,24 @@ const dmaudit_provider* provider_named(std::string_view name)
     return nullptr;
 }
 
+Chosen choose_provider(const std::string& name)
+{
+    Chosen out;
+    if (name.find('/') == std::string::npos && !name.ends_with(".so")) {
+        if (!(out.provider = provider_named(name)))
+            out.error =
+                "--provider " + name +
+                ": no such provider; `dmaudit providers` lists them, and a path to a shared object is taken too";
+        return out;
+    }
+    auto opened = Plugin::open(name);
+    if (auto* error = std::get_if<std::string>(&opened)) {
+        out.error = *error;
+        return out;
+    }
+    out.plugin = std::make_shared<const Plugin>(std::move(std::get<Plugin>(opened)));
+    out.provider = &out.plugin->provider();
+    return out;
+}
+
 } // namespace dmaudit

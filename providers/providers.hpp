@@ -2,6 +2,9 @@
 #pragma once
 #include "dmaudit/provider.h"
 
+#include "providers/plugin/plugin.hpp"
+
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -9,5 +12,13 @@ namespace dmaudit {
 
 std::span<const dmaudit_provider* const> all_providers();
 const dmaudit_provider* provider_named(std::string_view name); // null: none
+
+// By name, or from a shared object where the name holds a slash or ends in .so.
+struct Chosen {
+    const dmaudit_provider* provider = nullptr; // null: `error` says why, in one line
+    std::shared_ptr<const Plugin> plugin;       // of a shared object; the provider lives as long
+    std::string error;
+};
+Chosen choose_provider(const std::string& name);
 
 } // namespace dmaudit

@@ -175,6 +175,7 @@ class Auditor {
 
     // ---- to look at ----
     const ShadowMap& map() const { return map_; }
+    const IdentityMap& identity() const { return identity_; }
     const Slots<BufferRecord, Kind::buffer>& buffers() const { return buffers_; }
     const Slots<BlockRecord, Kind::block>& blocks() const { return blocks_; }
     const Slots<MappingRecord, Kind::mapping>& mappings() const { return mappings_; }
@@ -225,6 +226,9 @@ class Auditor {
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
+    int pass_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+    bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+    int illegal_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
 
     uint64_t reach_of(uint32_t device, bool memory) const;
     template <class Call>
@@ -277,6 +281,8 @@ class Auditor {
     uint8_t* token(Tag block) const { return tokens_ + uint64_t{tag_slot(block)} * token_bytes; }
     void scribble_over(Range);
     std::optional<uint64_t> first_not_scribbled(Range) const;
+    void note_tail(Tag block);
+    bool check_tail(Tag block); // false and a violation: the provider has written into it
     std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
     bool check_rights(uint32_t device, uint64_t bus, Range bytes, Direction, Tag);
     bool check_isolated(const MappingRecord&, Tag);

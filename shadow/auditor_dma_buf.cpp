@@ -34,11 +34,12 @@ int Auditor::export_block(const dmaudit_block& b, Tag* out)
     const auto tag = static_cast<Tag>(b.cookie[0]);
     if (!check_alive(tag, Kind::block, RuleId::use_after_free))
         return withheld;
-    const BlockRecord& rec = blocks_[tag];
+    BlockRecord& rec = blocks_[tag];
     if (b.device != rec.device)
         return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device"), withheld;
     if (rec.noncoherent())
         return fail(RuleId::wrong_kind, rec.at, tag, "only coherent memory is exported"), withheld;
+    rec.tail_open = true;
     return exported(
         rec.at, tag, [&](uint64_t* buf) { return inner_->dma_buf->export_block(ctx_, &rec.inner, "dmaudit", buf); },
         out);

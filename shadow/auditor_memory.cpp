@@ -157,8 +157,66 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     apply(Event::alloc_tail, tail);
     own(granted, tag);
     mirror(r, !opaque);
+    note_tail(tag);
     *out = as_client_sees(tag);
     return true;
+}
+
+// ---- the tail ----
+
+namespace {
+
+// Where headers and footers lie: the first and the last line's worth of a tail.
+constexpr uint64_t looked_at = 64;
+std::array<Range, 2> ends_of_tail(const BlockRecord& b)
+{
+    const Range tail{b.at.end(), b.granted.end() - b.at.end()};
+    const uint64_t first = std::min(tail.len, looked_at), last = std::min(tail.len - first, looked_at);
+    return {Range{tail.at, first}, Range{tail.end() - last, last}};
+}
+
+uint64_t sum_of(const uint8_t* at, uint64_t len, uint64_t sum)
+{
+    for (; len >= sizeof(uint64_t); at += sizeof(uint64_t), len -= sizeof(uint64_t)) {
+        uint64_t word;
+        std::memcpy(&word, at, sizeof word);
+        sum = (sum ^ word) * 0x9e3779b97f4a7c15;
+        sum ^= sum >> 29;
+    }
+    for (; len; at++, len--)
+        sum = (sum ^ *at) * 0x100000001b3;
+    return sum;
+}
+
+} // namespace
+
+// A device that overruns its block writes into the tail, and without an IOMMU nothing stops it: what a provider keeps
+// there is exposed. That it keeps something there shows when it changes.
+void Auditor::note_tail(Tag tag)
+{
+    BlockRecord& b = blocks_[tag];
+    if (b.at.end() == b.granted.end() || !audits_)
+        return;
+    for (const Range r : ends_of_tail(b)) {
+        if (!r.empty() && evidence_->first_difference(r)) // the cache may yet show another value
+            b.tail_open = true;
+        b.tail_sum = sum_of(door(r.at), r.len, b.tail_sum);
+    }
+}
+
+bool Auditor::check_tail(Tag tag)
+{
+    const BlockRecord& b = blocks_[tag];
+    if (b.tail_open || b.at.end() == b.granted.end() || !audits_)
+        return true;
+    uint64_t sum = 0;
+    for (const Range r : ends_of_tail(b))
+        sum = sum_of(door(r.at), r.len, sum);
+    if (sum == b.tail_sum)
+        return true;
+    fail(RuleId::metadata_exposed, {b.at.end(), b.granted.end() - b.at.end()}, tag,
+         "the tail of the block is not as it was when the block was allocated");
+    return false;
 }
 
 int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool managed)
@@ -282,6 +340,8 @@ int Auditor::free_coherent(const dmaudit_block& b, bool managed)
     if (!check_block(b, false, managed))
         return illegal_free(b, false, nullptr, managed);
     const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (!check_tail(tag))
+        return withheld;
     const BlockRecord rec = blocks_[tag];
     scribble_over(rec.at);
     const int rc = (managed ? inner_->managed->free : inner_->coherent->free)(ctx_, &rec.inner);

@@ -77,6 +77,8 @@ int Auditor::release_from_pool(const dmaudit_block& b, int* ours)
     if (!check_block(b, true))
         return illegal_free(b, true, ours);
     const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (!check_tail(tag))
+        return withheld;
     const BlockRecord rec = blocks_[tag];
     if (rec.pool)
         scribble_over(rec.at);

@@ -91,6 +91,7 @@ bool Auditor::check_window(Tag block, uint64_t pgoff, uint64_t pages, const dmau
     if (!*out)
         return fail(RuleId::auditor_exhausted, window, block, "too many windows in one session"), false;
     rec.windows++;
+    rec.tail_open = true;
     marks.hit(Mark::window);
     return true;
 }

@@ -202,6 +202,111 @@ TEST(Protocol, EveryDeclaredStateCanBeReached)
     EXPECT_EQ(states, (1u << state_count) - 1);
 }
 
+// A byte with the mappings over it: what the registry knows beside the table. Sets of mappings, a bit each.
+struct Covered {
+    uint8_t code;
+    unsigned live, held; // held: which of the live ones have it with the CPU; kept only under two or more
+    friend auto operator<=>(const Covered&, const Covered&) = default;
+};
+
+// With up to four mappings at once, each synced and unmapped for itself, in any order: no legal sequence of events leads
+// to a code that is not declared, and the state always fits the number of mappings. Under two or more only M occurs, for
+// which one more makes no difference; so four stand for any number.
+TEST(Protocol, ClosureUnderEventsOfSeveralMappings)
+{
+    constexpr unsigned most = 4;
+    const auto legal = [](Event e, uint8_t code) { return rule_at(e, code) == R::none; };
+    const auto mapped = [](uint8_t code) {
+        return (state_bit(code) & (Hto | Hwritable | Dto | Dfrom | Dbi | M_any)) != 0;
+    };
+    std::set<Covered> seen{{code_of(N), 0, 0}};
+    std::vector<Covered> open(seen.begin(), seen.end());
+    uint64_t edges = 0, refused = 0;
+    const auto visit = [&](Covered to) {
+        edges++;
+        if (seen.insert(to).second)
+            open.push_back(to);
+    };
+    while (!open.empty()) {
+        const Covered at = open.back();
+        open.pop_back();
+        const auto n = static_cast<unsigned>(__builtin_popcount(at.live));
+        const bool several = n > 1;
+        for (const Event e : all_events()) {
+            const bool map = e >= map_to && e <= map_skip_bi;
+            const bool skip = e >= map_skip_to && e <= map_skip_bi;
+            const bool noncoherent = e >= alloc_noncoherent_to && e <= alloc_noncoherent_bi; // a mapping by itself
+            const bool of_mapping = e >= sync_for_cpu && e <= unmap_tail;
+            if (!legal(e, at.code)) {
+                refused++;
+                continue;
+            }
+            const uint8_t next = next_at(e, at.code);
+            if (map) {
+                for (unsigned i = 0; i < most; i++) {
+                    if (at.live >> i & 1)
+                        continue;
+                    Covered to{next, at.live | 1u << i, at.held};
+                    if (n == 1) // now there are two: was it with the CPU under the first?
+                        to.held = owner_of(at.code) == Owner::cpu ? at.live : 0u;
+                    if (n >= 1 && skip && (state_bit(next) == M_d)) // dirty lines stay with the CPU, in every mapping
+                        to.held = to.live;
+                    visit(to);
+                }
+            } else if (of_mapping && !several) {
+                // The first or only one: the table says it all. No live mapping, no such call.
+                if (n == 1)
+                    visit({next, e >= unmap ? 0u : at.live, 0});
+            } else if (of_mapping) {
+                for (unsigned i = 0; i < most; i++) {
+                    const unsigned bit = 1u << i;
+                    if (!(at.live & bit))
+                        continue;
+                    if (e == sync_for_cpu)
+                        visit({next, at.live, at.held | bit});
+                    else if (e == sync_for_device)
+                        visit({next, at.live, at.held & ~bit});
+                    else if (n > 2)
+                        visit({next, at.live & ~bit, at.held & ~bit});
+                    else { // one is left: it is that one's, held or not
+                        const unsigned left = at.live & ~bit;
+                        const uint8_t init = at.code & initialised;
+                        const State s = !(at.held & left) ? Dto : state_bit(at.code) == M_d ? Hto_d : Hto_c;
+                        visit({static_cast<uint8_t>(code_of(s) | init), left, 0});
+                    }
+                }
+            } else if (e == cpu_write && several) {
+                if (at.held == at.live) // the registry checks
+                    visit({next, at.live, at.held});
+            } else if (noncoherent)
+                visit({next, 1, 0});
+            else if (e == noncoherent_free)
+                visit({next, 0, 0});
+            else
+                visit({next, at.live, at.held});
+        }
+    }
+    uint32_t states = 0;
+    std::set<uint8_t> codes;
+    for (const Covered& c : seen) {
+        const auto n = static_cast<unsigned>(__builtin_popcount(c.live));
+        codes.insert(c.code);
+        states |= state_bit(c.code);
+        ASSERT_NE(state_bit(c.code), 0u) << int{c.code};
+        EXPECT_EQ(n > 0, mapped(c.code)) << state_name(c.code) << " under " << n << " mappings";
+        EXPECT_EQ(n > 1, (state_bit(c.code) & M_any) != 0) << state_name(c.code) << " under " << n << " mappings";
+        if (state_bit(c.code) == M_d) {
+            EXPECT_EQ(c.held, c.live) << "the CPU wrote what a device holds";
+        }
+    }
+    EXPECT_EQ(states, (1u << state_count) - 1);
+    EXPECT_EQ(codes, reachable());
+    std::printf("the protocol: %u of %u declared states are reached, as %zu codes; with up to %u mappings %zu "
+                "situations, %llu legal events, %llu that break a rule\n",
+                static_cast<unsigned>(__builtin_popcount(states)), state_count, codes.size(), most, seen.size(),
+                static_cast<unsigned long long>(edges), static_cast<unsigned long long>(refused));
+}
+
 // A byte that somebody wrote is initialised, and one whose value may have been lost is not: these codes do not occur.
 TEST(Protocol, SomeStatesHaveOneInitialisedBit)
 {

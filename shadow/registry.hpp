@@ -84,6 +84,9 @@ struct BlockRecord {
     Direction direction = Direction::none;
     bool managed = false; // goes with its driver
     bool pages = false;   // dma_alloc_pages
+    // Of the bytes behind `at`, while nobody but the provider can write them.
+    uint64_t tail_sum = 0;
+    bool tail_open = false; // a window or an export shows them, or their value is not settled
     bool noncoherent() const { return direction != Direction::none; }
     MappingRecord as_mapping() const; // of a non-coherent one
 };

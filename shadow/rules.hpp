@@ -74,6 +74,9 @@ enum class RuleId : uint8_t {
     released_twice,
     released_early,
     unchecked_mapping_error,
+    provider_crash,
+    not_deterministic,
+    metadata_exposed,
     excess_rights,
     exposes_neighbour,
     count_

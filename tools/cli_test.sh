@@ -175,7 +175,7 @@ gives 2 min --provider nobody broken.dma
 gives 2 fuzz --profile nobody --runs 1
 says err 'expected one of all streaming coherent pool scatter managed dma_buf opaque noncoherent hostile'
 gives 2 fuzz
-says err 'give --seconds or --runs'
+says err 'give --seconds, --runs or --ops'
 gives 2 fuzz --runs 1 --seed x
 gives 2 explain nothing
 says err 'nothing: no such rule'
@@ -296,8 +296,57 @@ if [[ -n $provider ]]; then
     says err 'cannot be written: '
 fi
 gives 0 fuzz --seconds 0.2 --findings none
+gives 0 fuzz --ops 20000 --findings none
+check 'as many operations as were asked for, and not many more' \
+    awk '/ steps: /{ n = $3 } END { exit !(n >= 20000 && n < 20200) }' out
+
+# ---- in child processes ----
+gives 0 run --isolate clean.dma
+gives 1 run --isolate broken.dma
+grep -v 'replay:' out >isolated
+gives 1 run broken.dma
+grep -v 'replay:' out >not-isolated
+check 'a report from a child is the same' cmp -s isolated not-isolated
+gives 0 run --isolate --times 3 cases
+gives 0 min --isolate broken.dma -o min-isolated.dma
+check 'a case is made as small in children' cmp -s small.dma min-isolated.dma
+gives 0 fuzz --isolate --runs 200 --findings none
+says out 'in child processes'
+grep 'steps:' out >isolated
+gives 0 fuzz --runs 200 --findings none
+grep 'steps:' out >not-isolated
+check 'the same campaign in children' cmp -s isolated not-isolated
+for provider in broken-segfault-in-free broken-exit-in-close broken-cleans-for-ever; do
+    "$dmaudit" providers | grep -q "^$provider:" || continue
+    gives 1 fuzz --provider $provider --runs 60 --findings $provider
+    says out 'in child processes'
+    for f in $provider/*.dma; do
+        gives 0 run --provider $provider "$f"
+        gives 0 min --provider $provider "$f" -o again.dma
+        check 'what is small stays' cmp -s again.dma "$f"
+        gives 0 min --provider $provider "$f" -o again.dma --tries 1
+        grep -v '^expect' "$f" >bare.dma
+        gives 1 run --provider $provider bare.dma
+        says out 'DEDUP_TOKEN: '
+    done
+done
+if "$dmaudit" providers | grep -q '^broken-counts-instances:'; then
+    printf 'b0 = buffer size=8\nk0 = alloc_coherent size=8\nk1 = alloc_coherent size=8\n' >twice.dma
+    gives 1 run --times 2 --provider broken-counts-instances twice.dma
+    says out 'not-deterministic'
+    gives 0 min --provider broken-counts-instances twice.dma -o again.dma
+    says err 'took different courses'
+    gives 0 run --provider broken-counts-instances again.dma
+fi
+gives 2 run --times 0 clean.dma
 
 # ---- the rest ----
+gives 2 explain --markdown rules
+says err 'needs --cases'
+gives 1 explain --markdown rules --cases cases
+says err 'overlap: no case breaks it'
+gives 0 explain --markdown classes
+says out '| 42 | '
 gives 0 explain
 check 'a line for each rule' [ "$(wc -l <out)" -ge 40 ]
 while read -r name _; do

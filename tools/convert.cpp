@@ -2,7 +2,7 @@
 #include "harness/binary.hpp"
 #include "harness/literal.hpp"
 #include "harness/minimise.hpp"
-#include "harness/report.hpp"
+#include "harness/runner.hpp"
 #include "harness/text.hpp"
 #include "tools/files.hpp"
 #include "tools/verbs.hpp"
@@ -13,8 +13,8 @@ namespace dmaudit {
 namespace {
 
 struct Options {
-    std::string in, out, provider = "builtin";
-    bool cpp = false;
+    std::string in, out, provider;
+    bool cpp = false, isolate = false;
     unsigned tries = 20000;
 };
 
@@ -56,26 +56,44 @@ int pack(const Options& o)
 
 int minimise_file(const Options& o)
 {
-    const dmaudit_provider* provider = find_provider(o.provider);
     const Loaded loaded = load_case(o.in);
     if (!loaded.ok)
         fmt::print(stderr, "dmaudit: {}\n", loaded.error);
+    const std::string name = !o.provider.empty() ? o.provider : !loaded.provider.empty() ? loaded.provider : "builtin";
+    const dmaudit_provider* provider = find_provider(name);
     if (!provider || !loaded.ok)
         return exit_unusable;
     Session session;
-    const Result first = execute(loaded.value, *provider, session);
+    Runner runner(*provider, session, o.isolate);
+    const Case& c = loaded.value;
+    constexpr unsigned looks = 3;
+    Result first = runner.run_times(c, looks);
+    const bool varies = first.violation && first.violation->rule == RuleId::not_deterministic;
     if (!first.violation) {
         fmt::print(stderr, "dmaudit: {}: no violation with provider {}, so there is nothing to make smaller\n", o.in,
-                   o.provider);
+                   name);
         return exit_unusable;
     }
-    const BugKey key = key_of(loaded.value, first);
-    Minimised small = minimise(
-        loaded.value, [&](const Case& c) { return key_of(c, execute(c, *provider, session)) == key; }, {o.tries});
+    if (varies)
+        fmt::print(stderr,
+                   "{} runs of the case took different courses: it is made smaller as not-deterministic{}\n", looks,
+                   runner.isolated() ? "" : "; with --isolate no run sees what another one left behind");
+    const unsigned times = varies ? 2 : 1;
+    const BugKey key = key_of(c, first);
+    Minimised small =
+        minimise(c, [&](const Case& k) { return key_of(k, runner.run_times(k, times)) == key; }, {o.tries, looks});
+    if (!small.deterministic) {
+        fmt::print(stderr, "dmaudit: {}: the violation does not come each time; nothing was made smaller\n", o.in);
+        return exit_unusable;
+    }
     small.value.expect = {Expect::violation, key.rule};
     fmt::print(stderr, "{} steps, {} runs, {}\n", small.value.count, small.tries,
                small.one_minimal ? "1-minimal: no step can be left out" : "the budget ran out");
-    return give(o.out, print(small.value));
+    std::string text = print(small.value);
+    if (o.provider.empty() && !loaded.provider.empty()) // as it was said in the file
+        if (const size_t at = text.find('\n'); at != text.npos)
+            text.insert(at + 1, fmt::format("# provider: {}\n", loaded.provider));
+    return give(o.out, text);
 }
 
 } // namespace
@@ -102,7 +120,12 @@ Action add_min(CLI::App& app)
     auto o = std::make_shared<Options>();
     app.add_option("case", o->in, "a case file that fails")->required();
     app.add_option("-o,--output", o->out, "write there instead of to the terminal");
-    app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin")->capture_default_str();
+    app.add_option("--provider", o->provider,
+                   "a provider's name, or the path of a plugin (default: the one that the case names in a comment `# "
+                   "provider: NAME`, else builtin)");
+    app.add_flag("--isolate", o->isolate,
+                 "each run in a child process, so that the provider may crash or hang (done for those that say they "
+                 "are process-wide or may abort)");
     app.add_option("--tries", o->tries, "at most so many runs")->capture_default_str();
     return [o] { return minimise_file(*o); };
 }

@@ -1,6 +1,8 @@
 // dmaudit explain and providers
 #include "providers/providers.hpp"
+#include "shadow/classes.hpp"
 #include "shadow/rules.hpp"
+#include "tools/catalogue.hpp"
 #include "tools/verbs.hpp"
 
 #include <fmt/core.h>
@@ -27,9 +29,29 @@ int explain(const std::string& name)
         return exit_unusable;
     }
     const Rule& r = rule(*id);
-    fmt::print("{}\n  {}\n  whose fault: the {}'s; nearest CWE: CWE-{}\n\n  {}\n", r.name, r.meaning,
-               fault_text(r.fault), r.cwe, r.advice);
+    fmt::print("{}\n  {}\n  whose fault: the {}'s; nearest CWE: CWE-{}\n", r.name, r.meaning, fault_text(r.fault),
+               r.cwe);
+    for (const ErrorClass& c : error_classes())
+        if (classes_of(r.id) >> c.number & 1)
+            fmt::print("  class {}: {}\n", c.number, c.title);
+    for (const Invariant& i : invariants())
+        if (invariants_of(r.id) >> i.number & 1)
+            fmt::print("  invariant I{}: {}\n", i.number, i.text);
+    fmt::print("\n  {}\n", r.advice);
     return exit_ok;
+}
+
+int page(const std::string& which, const std::string& cases)
+{
+    if (which == "classes") {
+        fmt::print("{}", classes_page());
+        return exit_ok;
+    }
+    const Catalogue catalogue = catalogue_of(cases);
+    fmt::print("{}", rules_page(catalogue));
+    for (const std::string& complaint : catalogue.complaints)
+        fmt::print(stderr, "dmaudit: {}\n", complaint);
+    return catalogue.complaints.empty() ? exit_ok : exit_violation;
 }
 
 struct Bit {
@@ -81,9 +103,21 @@ int providers()
 
 Action add_explain(CLI::App& app)
 {
-    auto name = std::make_shared<std::string>();
-    app.add_option("rule", *name, "a rule's name; without it: all of them, a line each");
-    return [name] { return explain(*name); };
+    struct Options {
+        std::string name, page, cases;
+    };
+    auto o = std::make_shared<Options>();
+    app.add_option("rule", o->name, "a rule's name; without it: all of them, a line each");
+    auto* cases = app.add_option("--cases", o->cases, "folder of the cases that break rules, for the page of rules");
+    app.add_option("--markdown", o->page, "write the page of `rules` (with the cases below --cases) or of `classes`")
+        ->check(CLI::IsMember({"rules", "classes"}));
+    return [o, cases] {
+        if (o->page == "rules" && !cases->count()) {
+            fmt::print(stderr, "dmaudit: explain: --markdown rules needs --cases FOLDER\n");
+            return exit_unusable;
+        }
+        return o->page.empty() ? explain(o->name) : page(o->page, o->cases);
+    };
 }
 
 Action add_providers(CLI::App&)

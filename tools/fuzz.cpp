@@ -15,7 +15,8 @@ namespace {
 struct Options {
     std::string provider = "builtin", profile = "all", findings = "findings";
     double seconds = 0;
-    uint64_t runs = 0, seed = 1;
+    uint64_t runs = 0, ops = 0, seed = 1;
+    bool isolate = false;
 };
 
 // Time decides only when a campaign ends and what is shown, never what a case does.
@@ -67,19 +68,22 @@ int fuzz(const Options& o)
         fmt::print(stderr, "\n");
         return exit_unusable;
     }
-    if (o.seconds <= 0 && o.runs == 0) {
-        fmt::print(stderr, "dmaudit: fuzz: give --seconds or --runs\n");
+    if (o.seconds <= 0 && o.runs == 0 && o.ops == 0) {
+        fmt::print(stderr, "dmaudit: fuzz: give --seconds, --runs or --ops\n");
         return exit_unusable;
     }
-    fmt::print("dmaudit fuzz: provider {}, profile {}, seeds from {}\n", provider->name, profile->name, o.seed);
-    Campaign campaign(*provider, *profile, o.seed);
+    Campaign campaign(*provider, *profile, o.seed, o.isolate);
+    fmt::print("dmaudit fuzz: provider {}, profile {}, seeds from {}{}\n", provider->name, profile->name, o.seed,
+               campaign.runner().isolated() ? ", in child processes" : "");
     const bool terminal = isatty(STDERR_FILENO) == 1;
     const auto start = Clock::now();
     auto shown = start;
     size_t saved = 0;
     int code = exit_ok;
-    for (uint64_t n = 0; o.runs == 0 || n < o.runs; n++) {
-        campaign.step();
+    uint64_t looked_at = 0; // cases, when the clock was read last
+    const auto cases = [&] { return campaign.next_seed() - o.seed; };
+    while ((o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
+        campaign.step(o.runs ? o.runs - cases() : 256);
         for (; saved < campaign.findings().size(); saved++) {
             const Finding& f = campaign.findings()[saved];
             const std::string text = print(f.value),
@@ -89,19 +93,22 @@ int fuzz(const Options& o)
             const std::string error = write_file(path, text);
             if (terminal)
                 fmt::print(stderr, "\r\x1b[K");
-            const Result r = execute(f.value, *provider, campaign.session());
+            const Result r = campaign.runner().run_times(f.value, f.key.rule == RuleId::not_deterministic ? 2 : 1);
             fmt::print("\nfinding {} (seed {}, {} steps, {}):\n\n{}\n{}\n", saved + 1, f.seed, f.value.count,
                        f.one_minimal ? "1-minimal" : "not proven minimal", text,
-                       report(f.value, r, *provider, campaign.session(),
-                              {colours(),
-                               error.empty() ? fmt::format("dmaudit run --provider {} {}", o.provider, path) : ""}));
+                       campaign.runner().report(
+                           f.value, r,
+                           {colours(), error.empty() ? fmt::format("dmaudit run{} --provider {} {}",
+                                                                   o.isolate ? " --isolate" : "", o.provider, path)
+                                                     : ""}));
             if (!error.empty()) {
                 fmt::print(stderr, "dmaudit: {}\n", error);
                 code = exit_unusable;
             }
         }
-        if (n % 256)
+        if (cases() - looked_at < 256 && !(campaign.runner().isolated() && cases() != looked_at))
             continue;
+        looked_at = cases();
         if (o.seconds > 0 && since(start) >= o.seconds)
             break;
         if (terminal && since(shown) >= 0.5) {
@@ -130,6 +137,10 @@ Action add_fuzz(CLI::App& app)
     app.add_option("--profile", o->profile, "all, streaming, coherent, pool, scatter, opaque, noncoherent, hostile")->capture_default_str();
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
     app.add_option("--runs", o->runs, "stop after so many cases");
+    app.add_option("--ops", o->ops, "stop after so many executed operations");
+    app.add_flag("--isolate", o->isolate,
+                 "run the cases in child processes, so that the provider may crash or hang (done for those that say "
+                 "they are process-wide or may abort)");
     app.add_option("--seed", o->seed, "the first seed")->capture_default_str();
     app.add_option("--findings", o->findings, "folder for minimised cases")->capture_default_str();
     return [o] { return fuzz(*o); };

@@ -3,8 +3,8 @@
 #
 #   layering_test.sh SOURCE_DIR
 #
-# From the ground up: include < machine < shadow < allocator < harness < providers < properties < fuzz < corpus < tools <
-# bench. A file may include its own folder and those before it, and besides:
+# From the ground up: include < machine < shadow < allocator < harness < providers < properties < fuzz < corpus < score < tools <
+# bench < mutants. A file may include its own folder and those before it, and besides:
 #   include       nothing of the project but itself
 #   machine       only the header and itself
 #   shadow        only the header, itself and the comparisons in machine/bytes.hpp
@@ -17,9 +17,9 @@
 # there counts, so libraries and the sources of Linux are not looked at.
 set -u
 
-layers=(include machine shadow allocator harness providers properties fuzz corpus tools bench)
+layers=(include machine shadow allocator harness providers properties fuzz corpus score tools bench mutants)
 # Folders that hold no code of the project's own, or code that is not built with it.
-others=" build cmake docs mutants oss-fuzz scripts "
+others=" build cmake docs oss-fuzz scripts "
 
 rank() {
     local i

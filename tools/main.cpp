@@ -1,11 +1,9 @@
 #include "tools/verbs.hpp"
 
-#include "providers/plugin/plugin.hpp"
 #include "providers/providers.hpp"
 
 #include <fmt/core.h>
 #include <map>
-#include <memory>
 #include <unistd.h>
 #include <vector>
 
@@ -13,26 +11,13 @@ namespace dmaudit {
 
 const dmaudit_provider* find_provider(const std::string& name)
 {
-    if (name.find('/') != std::string::npos || name.ends_with(".so")) {
-        static std::vector<std::unique_ptr<Plugin>> loaded; // stays loaded: instances may live until the end
-        for (const auto& plugin : loaded)
-            if (plugin->path() == name)
-                return &plugin->provider();
-        auto opened = Plugin::open(name);
-        if (const auto* error = std::get_if<std::string>(&opened)) {
-            fmt::print(stderr, "dmaudit: {}\n", *error);
-            return nullptr;
-        }
-        loaded.push_back(std::make_unique<Plugin>(std::move(std::get<Plugin>(opened))));
-        return &loaded.back()->provider();
-    }
-    if (const dmaudit_provider* p = provider_named(name))
-        return p;
-    fmt::print(stderr,
-               "dmaudit: --provider {}: no such provider; `dmaudit providers` lists them, and a path to a shared "
-               "object is taken too\n",
-               name);
-    return nullptr;
+    static std::map<std::string, Chosen> chosen; // stays loaded: instances may live until the end
+    const auto [at, fresh] = chosen.try_emplace(name);
+    if (fresh)
+        at->second = choose_provider(name);
+    if (!at->second.provider)
+        fmt::print(stderr, "dmaudit: {}\n", at->second.error);
+    return at->second.provider;
 }
 
 bool colours()
@@ -58,7 +43,9 @@ int main(int argc, char** argv)
     verb("pack", "write a case in its binary form", add_pack);
     verb("min", "make a failing case as small as it gets", add_min);
     verb("fuzz", "generate cases and audit a provider with them", add_fuzz);
+    verb("verify", "run every case up to some depth over a small world", add_verify);
     verb("explain", "say what a rule means", add_explain);
+    verb("score", "measure what the engines find of what is known to be wrong", add_score);
     verb("providers", "list the providers and what they promise", add_providers);
     try {
         app.parse(argc, argv);

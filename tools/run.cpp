@@ -1,8 +1,9 @@
 // dmaudit run
-#include "harness/report.hpp"
+#include "harness/runner.hpp"
 #include "tools/files.hpp"
 #include "tools/verbs.hpp"
 
+#include <algorithm>
 #include <fmt/core.h>
 
 namespace dmaudit {
@@ -11,7 +12,8 @@ namespace {
 struct Options {
     std::vector<std::string> paths;
     std::string provider; // empty: the one that the case names, else the built-in one
-    bool quiet = false, verbose = false;
+    bool quiet = false, verbose = false, isolate = false;
+    unsigned times = 1;
 };
 
 std::string expectation(const Expect& e)
@@ -49,7 +51,9 @@ int run(const Options& o)
             continue;
         }
         Tally tally;
-        const Result r = execute(c, *provider, session, &tally);
+        Runner runner(*provider, session, o.isolate);
+        const bool by_repetition = c.expect.kind == Expect::violation && c.expect.rule == RuleId::not_deterministic;
+        const Result r = runner.run_times(c, std::max(o.times, by_repetition ? 2u : 1u), &tally);
         if (r.open_error) {
             fmt::print(stderr, "dmaudit: {}: provider {} refuses this world (code {})\n", file, provider->name,
                        r.open_error);
@@ -58,17 +62,17 @@ int run(const Options& o)
         }
         const bool fine = r.as_expected(c.expect);
         (fine ? as_expected : otherwise)++;
-        const std::string replay = fmt::format("dmaudit run --provider {} {}", name, file);
+        const std::string replay = fmt::format("dmaudit run{} --provider {} {}", o.isolate ? " --isolate" : "", name, file);
         if (!fine) {
             fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect),
                        r.violation ? rule(r.violation->rule).name : "no violation");
             if (!o.quiet && r.violation)
-                fmt::print("{}\n", report(c, r, *provider, session, {colours(), replay}));
+                fmt::print("{}\n", runner.report(c, r, {colours(), replay}));
         } else if (o.verbose || (files.size() == 1 && !o.quiet)) {
             fmt::print("{}: {}, as expected ({} of {} steps executed)\n", file,
                        r.violation ? rule(r.violation->rule).name : "clean", tally.executed, tally.steps);
             if (r.violation)
-                fmt::print("{}\n", report(c, r, *provider, session, {colours(), replay}));
+                fmt::print("{}\n", runner.report(c, r, {colours(), replay}));
         }
     }
     if (files.size() != 1 && !o.quiet)
@@ -88,6 +92,11 @@ Action add_run(CLI::App& app)
     app.add_option("--provider", o->provider,
                    "a provider's name, or the path of a plugin (default: the one that a case names in a comment `# "
                    "provider: NAME`, else builtin)");
+    app.add_flag("--isolate", o->isolate,
+                 "run each case in a child process, so that the provider may crash or hang (done for those that say "
+                 "they are process-wide or may abort)");
+    app.add_option("--times", o->times, "run each case so many times; all must take the same course")
+        ->check(CLI::Range(1u, 1000u));
     app.add_flag("-q,--quiet", o->quiet, "no reports, only what is not as expected");
     app.add_flag("-v,--verbose", o->verbose, "a line (and a report) also for what is as expected");
     return [o] { return run(*o); };

@@ -4,7 +4,7 @@ if(NOT DMAUDIT_TESTS)
   return()
 endif()
 
-foreach(subject registry state)
+foreach(subject registry state classes)
   dmaudit_test(shadow_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/shadow/${subject}_test.cpp LINK dmaudit_shadow LABELS quick)
 endforeach()
 set(auditor_tests)
@@ -13,13 +13,22 @@ foreach(subject auditor auditor_blocks auditor_client auditor_lines auditor_mapp
 endforeach()
 dmaudit_test(shadow_auditor_test SOURCES ${auditor_tests} LINK dmaudit_shadow LABELS quick)
 
-foreach(subject world contents session execute report campaign model)
+foreach(subject world contents session execute report campaign model child findings verify)
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
+
+dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
   set_tests_properties(cli_test PROPERTIES LABELS quick TIMEOUT 300)
+  # No false alarm in five million conforming operations. By hand: tools/campaign.sh build/release/bin/dmaudit 100000000
+  add_test(NAME conforming_campaign COMMAND bash ${CMAKE_SOURCE_DIR}/tools/campaign.sh $<TARGET_FILE:dmaudit> 5000000)
+  set_tests_properties(conforming_campaign PROPERTIES LABELS campaign TIMEOUT 600 COST 500)
+  foreach(what pages compared)
+    add_test(NAME ${what}_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/${what}_test.sh $<TARGET_FILE:dmaudit> ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${what}_test PROPERTIES LABELS quick TIMEOUT 120)
+  endforeach()
 endif()
 
 add_test(NAME layering_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/layering_test.sh ${CMAKE_SOURCE_DIR})

@@ -18,8 +18,10 @@ Action add_show(CLI::App&);
 Action add_pack(CLI::App&);
 Action add_fuzz(CLI::App&);
 Action add_min(CLI::App&);
+Action add_verify(CLI::App&);
 Action add_explain(CLI::App&);
 Action add_providers(CLI::App&);
+Action add_score(CLI::App&);
 
 // A provider by name, or from a shared object if the name holds a slash or ends in .so. Says what is wrong on stderr.
 const dmaudit_provider* find_provider(const std::string& name);

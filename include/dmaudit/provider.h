@@ -253,6 +253,17 @@ static inline void *dmaudit_cpu_of(const struct dmaudit_platform *p, uint64_t ph
     return NULL;
 }
 
+/* For state_hash: mixes one word into a hash, in order. Begin with any two constants. */
+static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
+{
+    uint64_t a = (hash[0] ^ word) * 0x9e3779b97f4a7c15ull;
+    uint64_t b = (hash[1] + ((word << 32) | (word >> 32))) * 0xd6e8feb86659fd93ull;
+    a ^= a >> 32;
+    b ^= b >> 29;
+    hash[0] = a + ((b << 17) | (b >> 47));
+    hash[1] = b ^ ((a << 41) | (a >> 23));
+}
+
 /* ---- Promises ---------------------------------------------------------------------------------------------------- */
 
 #define DMAUDIT_PROMISES_ALIGNMENT (1ull << 0)   /* request.align is honoured or refused */
@@ -476,6 +487,15 @@ struct dmaudit_provider {
     const struct dmaudit_managed *managed;
     const struct dmaudit_dma_buf *dma_buf;
     const struct dmaudit_parameters *parameters;
+    /* Optional, for exhaustive search (`dmaudit verify`): 128 bits that stand for the state of the instance, so that a
+     * state which was reached before is not searched again. Whatever decides what later calls answer and do goes in:
+     * which pages are free, what lives, in what order things will be taken or released. What lies in RAM does not, nor
+     * does the state of cache and IOMMU: the machine knows that. Nor do the names of things (cookies, slots,
+     * generations, addresses of metadata), as long as objects in which a client sees no difference (device, addresses,
+     * size, direction, attributes) are interchangeable. When in doubt put more in: then less is merged, and what is
+     * found stays right. Host addresses must not go in. It changes nothing and calls nothing of the platform but lock
+     * and unlock. */
+    int (*state_hash)(void *ctx, uint64_t hash[2]);
 };
 
 /* Does a struct that travels with `struct_size` hold `member`, and is it set? */

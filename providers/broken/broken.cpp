@@ -18,13 +18,16 @@ const dmaudit_provider& inner()
     return builtin_provider();
 }
 
-constexpr size_t count = defect_count + dma_buf_defect_count + parameter_defect_count;
+constexpr size_t count = defect_count + dma_buf_defect_count + crash_defect_count + parameter_defect_count;
 const Defect& defect(size_t n)
 {
     if (n < defect_count)
         return defects[n];
     n -= defect_count;
-    return n < dma_buf_defect_count ? dma_buf_defects[n] : parameter_defects[n - dma_buf_defect_count];
+    if (n < dma_buf_defect_count)
+        return dma_buf_defects[n];
+    n -= dma_buf_defect_count;
+    return n < crash_defect_count ? crash_defects[n] : parameter_defects[n - crash_defect_count];
 }
 
 template <size_t Index> int open_broken(const dmaudit_platform* platform, void** ctx)
@@ -49,6 +52,8 @@ template <size_t Index> int open_broken(const dmaudit_platform* platform, void**
 void close(void* ctx)
 {
     Instance& i = self(ctx);
+    if (i.defect->before_close)
+        i.defect->before_close(i);
     inner().close(i.ctx);
     const dmaudit_platform* platform = i.real;
     platform->meta_free(platform->self, i.snapshot);
@@ -74,6 +79,8 @@ constinit const dmaudit_coherent coherent_as_it_is{
     },
     [](void* ctx, const dmaudit_block* block) {
         const In in(self(ctx), Call::free);
+        if (in.i.defect->before_free)
+            in.i.defect->before_free(in.i);
         const int rc = in.i.defect->skips_free ? static_cast<int>(DMAUDIT_OK) : inner().coherent->free(in.i.ctx, block);
         if (in.i.defect->after_free)
             in.i.defect->after_free(in.i, *block);
@@ -125,6 +132,8 @@ constinit const dmaudit_streaming streaming_as_it_is{
     [](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) {
         const In in(self(ctx), Call::unmap);
         in.i.direction = m->direction;
+        if (in.i.defect->before_unmap)
+            in.i.defect->before_unmap(in.i);
         return inner().streaming->unmap_single(in.i.ctx, m, in.i.defect->copies_one_less && used ? used - 1 : used,
                                                attrs);
     },
@@ -180,7 +189,8 @@ constinit const dmaudit_pool pool_as_it_is{
     }};
 
 constinit const dmaudit_scatter scatter_as_it_is{
-    sizeof(dmaudit_scatter), 0,
+    sizeof(dmaudit_scatter),
+    0,
     [](void* ctx, const dmaudit_request* request, dmaudit_sg* sg) {
         const In in(self(ctx), Call::map_sg);
         dmaudit_request changed = *request;
@@ -272,6 +282,36 @@ constinit const dmaudit_parameters parameters_as_it_is{
 
 namespace {
 
+// The built-in provider's state and what defects remember.
+int state_hash(void* ctx, uint64_t hash[2])
+{
+    const Instance& i = self(ctx);
+    const int rc = inner().state_hash(i.ctx, hash);
+    const auto add = [hash](uint64_t word) { dmaudit_hash_add(hash, word); };
+    const auto add_range = [&](const dmaudit_range& r) { add(r.phys), add(r.size); };
+    const auto add_cpu = [&](const void* cpu) { add(cpu ? dmaudit_phys_of(i.real, cpu) : 0); };
+    const auto add_block = [&](const dmaudit_block& b) {
+        add(b.device), add_cpu(b.cpu), add(b.bus), add(b.size), add(b.granted), add(b.flags), add(b.attrs);
+    };
+    add(i.direction);
+    add_range(i.original), add_range(i.pool), add_range(i.header), add_range(i.mapped);
+    add_block(i.first);
+    for (uint64_t at = 0; i.snapshot && at < i.snapshot_bytes; at++)
+        add(static_cast<const uint8_t*>(i.snapshot)[at]);
+    for (const uint64_t mask : i.narrowest)
+        add(mask);
+    add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
+    for (const ExportedNote& e : i.exported)
+        add(e.buf != 0), add_cpu(e.cpu), add_block(e.block);
+    for (const AttachedNote& a : i.attached) {
+        uint64_t of = 0; // numbers are names: which of the notes has it
+        while (of < 16 && i.exported[of].buf != a.buf)
+            of++;
+        add(a.attachment != 0), add(of), add(a.maps), add(a.segment.bus), add(a.segment.length);
+    }
+    return rc;
+}
+
 template <class Table> const Table* table_of(const Table* own, const Table& passed)
 {
     return own ? own : &passed;
@@ -279,13 +319,13 @@ template <class Table> const Table* table_of(const Table* own, const Table& pass
 
 template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
 {
-    return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
-                             (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>,
-                             close, table_of(defect(I).coherent, coherent_as_it_is),
-                             table_of(defect(I).streaming, streaming_as_it_is), &pool_as_it_is,
-                             table_of(defect(I).scatter, scatter_as_it_is), table_of(defect(I).managed, managed_as_it_is),
-                             table_of(defect(I).dma_buf, dma_buf_as_it_is),
-                             table_of(defect(I).parameters, parameters_as_it_is)}...};
+    return {dmaudit_provider{
+        DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
+        (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>, close,
+        table_of(defect(I).coherent, coherent_as_it_is), table_of(defect(I).streaming, streaming_as_it_is),
+        &pool_as_it_is, table_of(defect(I).scatter, scatter_as_it_is), table_of(defect(I).managed, managed_as_it_is),
+        table_of(defect(I).dma_buf, dma_buf_as_it_is), table_of(defect(I).parameters, parameters_as_it_is),
+        state_hash}...};
 }
 
 } // namespace

@@ -288,10 +288,12 @@ const Defect defects[defect_count] = {
      .summary = "zeroes the bytes asked for, not the rest of the last page",
      .before_alloc_from =
          [](Instance& i) {
+             if (i.pool.size == 0) // none was declared, or a managed one
+                 return;
              if (!i.snapshot)
                  i.snapshot = i.real->meta_alloc(i.real->self, i.pool.size);
              if (i.snapshot)
-                 std::memcpy(i.snapshot, cpu_of(i, i.pool.phys), i.pool.size);
+                 std::memcpy(i.snapshot, cpu_of(i, i.pool.phys), i.snapshot_bytes = i.pool.size);
          },
      .after_alloc_from =
          [](Instance& i, int rc, dmaudit_block& b, int& ours) {
@@ -370,7 +372,7 @@ const Defect defects[defect_count] = {
              if (r.attrs & DMAUDIT_ATTR_NO_KERNEL_MAPPING)
                  i.snapshot = i.real->meta_alloc(i.real->self, arena.size);
              if (i.snapshot)
-                 std::memcpy(i.snapshot, cpu_of(i, arena.phys), arena.size);
+                 std::memcpy(i.snapshot, cpu_of(i, arena.phys), i.snapshot_bytes = arena.size);
              return false;
          },
      .after_alloc =

@@ -58,18 +58,19 @@ struct Instance {
     dmaudit_range original, pool, header;
     dmaudit_block first;
     void* snapshot;
+    uint64_t snapshot_bytes;
     uint32_t count;
     void (*action)(void* data); // of managed DMA
     void* data;
-    uint32_t cleans;      // in this call
-    dmaudit_range mapped; // what was last mapped in an IOMMU
+    uint32_t cleans;           // in this call
+    dmaudit_range mapped;      // what was last mapped in an IOMMU
     ExportedNote exported[16]; // of dma-bufs; the oldest are forgotten
     AttachedNote attached[16];
     ExportedNote no_export;
     AttachedNote no_attachment;
     uint32_t exports, attaches, vmaps;
-    uint32_t merged;        // segments of the table that is being unmapped
-    uint64_t narrowest[8];  // coherent mask of each device, plus 1; 0: none
+    uint32_t merged;       // segments of the table that is being unmapped
+    uint64_t narrowest[8]; // coherent mask of each device, plus 1; 0: none
 };
 
 // While it lives, the instance knows which call is being made.
@@ -89,8 +90,11 @@ struct Defect {
     // true: the block was made here
     bool (*before_alloc)(Instance&, dmaudit_request&, dmaudit_block&) = nullptr;
     int (*after_alloc)(Instance&, int rc, const dmaudit_request&, dmaudit_block&) = nullptr;
+    void (*before_free)(Instance&) = nullptr;
     void (*after_free)(Instance&, const dmaudit_block&) = nullptr;
     void (*after_map)(Instance&, dmaudit_mapping&) = nullptr;
+    void (*before_unmap)(Instance&) = nullptr;
+    void (*before_close)(Instance&) = nullptr;
     void (*before_alloc_from)(Instance&) = nullptr;
     int (*after_alloc_from)(Instance&, int rc, dmaudit_block&, int& ours) = nullptr;
     int (*after_mmap)(Instance&, int rc, void* cpu, uint64_t pgoff, uint64_t pages, dmaudit_window&,
@@ -124,6 +128,8 @@ constexpr size_t defect_count = 56;
 extern const Defect defects[defect_count];
 constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];
+constexpr size_t crash_defect_count = 7;
+extern const Defect crash_defects[crash_defect_count];
 constexpr size_t parameter_defect_count = 36;
 extern const Defect parameter_defects[parameter_defect_count];
 extern const dmaudit_dma_buf dma_buf_as_it_is;

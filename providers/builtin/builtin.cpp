@@ -266,6 +266,15 @@ constexpr dmaudit_pool kPool{sizeof(dmaudit_pool), 0,           pool_declare, po
 constexpr dmaudit_parameters kParameters{sizeof(dmaudit_parameters), 0, set_mask, set_coherent_mask,
                                          set_min_align_mask};
 
+int state_hash(void* ctx, std::uint64_t hash[2]) noexcept
+{
+    StateHash state;
+    at(ctx).hash_state(state);
+    hash[0] = state.bits()[0];
+    hash[1] = state.bits()[1];
+    return DMAUDIT_OK;
+}
+
 // Not NATURAL_ALIGNMENT: a pool aligns its blocks relative to its own start, as Linux does, and a client may declare
 // one anywhere. Blocks from the arenas are naturally aligned.
 constexpr dmaudit_provider kBuiltin{
@@ -287,6 +296,7 @@ constexpr dmaudit_provider kBuiltin{
     &kBuiltinManaged,
     &kBuiltinDmaBuf,
     &kParameters,
+    state_hash,
 };
 
 } // namespace

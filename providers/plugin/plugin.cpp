@@ -75,6 +75,11 @@ void Plugin::Unload::operator()(void* handle) const
     dlclose(handle);
 }
 
+void* Plugin::symbol(const char* name) const
+{
+    return dlsym(handle_.get(), name);
+}
+
 std::variant<Plugin, std::string> Plugin::open(const std::string& path)
 {
     const std::string file = path.find('/') == path.npos ? "./" + path : path;

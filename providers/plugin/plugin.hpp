@@ -22,6 +22,7 @@ class Plugin {
 
     const dmaudit_provider& provider() const { return *provider_; }
     const std::string& path() const { return path_; }
+    void* symbol(const char* name) const; // another that the object exports; null: none
 
   private:
     struct Unload {

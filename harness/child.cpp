@@ -1,0 +1,263 @@
+#include "harness/child.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <new>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <type_traits>
+#include <unistd.h>
+
+namespace dmaudit {
+
+// Plain values only: the child dies without destructors, and the parent reads what it left.
+struct Child::Board {
+    enum Place : uint32_t { nowhere, before, stepping, done };
+    volatile Place place;
+    volatile uint32_t cases;     // that have ended
+    volatile uint16_t step;      // of the running one; its count: open, close, or everything is given back
+    volatile bool stuck;         // it was the child that said so: too many platform calls
+    volatile bool has_violation; // found before the provider was closed, which may kill
+    Violation violation;
+    Result result;
+    Tally tally;
+    std::array<uint64_t, rule_count> known;
+};
+
+namespace {
+
+static_assert(std::is_trivially_copyable_v<Result> && std::is_trivially_copyable_v<Tally>);
+
+constexpr int ended_itself = 125; // exit code of a child in which somebody called exit()
+
+[[noreturn]] void give_up(const char* what)
+{
+    std::perror(what);
+    std::abort();
+}
+
+// A child dies of its signals, at once and in the same way with and without sanitizers; and exit() in a provider runs
+// none of the parent's handlers.
+void let_die(const ChildLimits& limits)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);
+    for (const int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGALRM, SIGPROF, SIGTERM})
+        std::signal(s, SIG_DFL);
+    std::atexit([] { _exit(ended_itself); });
+    if (limits.quiet)
+        if (const int null = open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
+            dup2(null, STDOUT_FILENO);
+            dup2(null, STDERR_FILENO);
+        }
+}
+
+// Processor time until SIGPROF; 0: no more.
+void limit_time(unsigned ms)
+{
+    const itimerval t{{0, 0}, {ms / 1000, static_cast<suseconds_t>(ms % 1000) * 1000}};
+    setitimer(ITIMER_PROF, &t, nullptr);
+}
+
+const char* how_it_died(int status)
+{
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status) == ended_itself ? "the process was ended by a call of exit"
+                                                   : "the process was ended, by a sanitizer or a call of _exit";
+    switch (WTERMSIG(status)) {
+    case SIGSEGV:
+        return "the process died of SIGSEGV, an access to memory that is not there";
+    case SIGBUS:
+        return "the process died of SIGBUS";
+    case SIGABRT:
+        return "the process died of SIGABRT, as abort and failed assertions send it";
+    case SIGFPE:
+        return "the process died of SIGFPE, a division by zero";
+    case SIGILL:
+        return "the process died of SIGILL, an instruction that is not one";
+    case SIGTRAP:
+        return "the process died of SIGTRAP, as sanitizers and assertions send it";
+    default:
+        return "the process died of a signal";
+    }
+}
+
+} // namespace
+
+bool Child::needed(const dmaudit_provider& p)
+{
+    return (p.promises & (DMAUDIT_TRAIT_PROCESS_WIDE | DMAUDIT_TRAIT_MAY_ABORT)) != 0;
+}
+
+Child::Child(const dmaudit_provider& provider, const ChildLimits& limits) : provider_(provider), limits_(limits)
+{
+    void* p = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        give_up("dmaudit: no memory to share with a child process");
+    board_ = new (p) Board{};
+}
+
+Child::~Child()
+{
+    munmap(board_, sizeof(Board));
+}
+
+// Runs `f` in a child. What it writes to its file descriptor arrives in `said`.
+template <class F> Child::Ended Child::in_child(F f, std::string* said)
+{
+    std::fflush(nullptr); // else the child would own a copy of what waits
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        give_up("dmaudit: no pipe to a child process");
+    const pid_t child = fork();
+    if (child < 0)
+        give_up("dmaudit: no child process");
+    if (child == 0) {
+        close(ends[0]);
+        let_die(limits_);
+        f(ends[1]);
+        _exit(0);
+    }
+    close(ends[1]);
+    // The pipe is closed when the child is gone, whatever it died of.
+    Ended ended{};
+    pollfd wait{ends[0], POLLIN, 0};
+    char part[4096];
+    for (;;) {
+        const int n = poll(&wait, 1, static_cast<int>(limits_.wall_ms));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            ended.timed_out = true;
+            kill(-child, SIGKILL);
+            kill(child, SIGKILL);
+            break;
+        }
+        const ssize_t got = read(ends[0], part, sizeof part);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        if (said)
+            said->append(part, static_cast<size_t>(got));
+    }
+    close(ends[0]);
+    while (waitpid(child, &ended.status, 0) < 0 && errno == EINTR)
+        ;
+    return ended;
+}
+
+Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, unsigned n, Tally* tally,
+                           const Known& known)
+{
+    if (provider_.promises & DMAUDIT_TRAIT_PROCESS_WIDE)
+        n = 1;
+    board_ = new (board_) Board{};
+    const Ended ended = in_child(
+        [&](int) {
+            struct Diary final : StepTrace, Session::Probe {
+                explicit Diary(Board& b, uint64_t most) : board(b), calls_left(most) {}
+                void step(unsigned i) override
+                {
+                    board.step = static_cast<uint16_t>(i);
+                    board.place = Board::stepping;
+                }
+                void stopped(Session& s) override
+                {
+                    board.violation = *s.violation();
+                    board.has_violation = true;
+                }
+                void applied(Event, Range) override {}
+                void platform_call() override
+                {
+                    if (calls_left-- == 0) {
+                        board.stuck = true;
+                        _exit(0);
+                    }
+                }
+                Board& board;
+                uint64_t calls_left;
+            };
+            Session session; // after the fork: this world is the child's own
+            for (unsigned i = 0; i < n; i++) {
+                const Case& c = make(i);
+                Diary diary(*board_, limits_.platform_calls);
+                session.probe = &diary;
+                board_->step = c.count;
+                board_->has_violation = false;
+                board_->place = Board::before;
+                limit_time(limits_.cpu_ms);
+                board_->result = execute(c, provider_, session, &board_->tally, nullptr, &diary);
+                limit_time(0);
+                board_->place = Board::done;
+                board_->cases = i + 1;
+                const auto& v = board_->result.violation;
+                if (v && known && known(c, board_->result))
+                    board_->known[static_cast<size_t>(v->rule)]++, board_->result.violation.reset();
+                else if (v || board_->result.open_error)
+                    break;
+            }
+        },
+        nullptr);
+    if (tally)
+        tally->add(board_->tally);
+    if (board_->place == Board::done && board_->cases > 0 && !board_->stuck && WIFEXITED(ended.status) &&
+        WEXITSTATUS(ended.status) == 0)
+        return {board_->result, board_->cases, board_->known};
+    Ran ran{{}, board_->cases + 1, board_->known};
+    ran.result.step = board_->step;
+    if (board_->has_violation) { // closing the provider killed; what came before counts
+        ran.result.violation = board_->violation;
+        return ran;
+    }
+    Violation v;
+    const bool hung = WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGPROF;
+    v.rule = board_->stuck || hung || ended.timed_out ? RuleId::no_progress : RuleId::provider_crash;
+    v.what = board_->stuck     ? "a case made more platform calls than the limit allows"
+             : ended.timed_out ? "the process did not end in the time allowed"
+             : hung            ? "the process used more processor time than the limit allows"
+                               : how_it_died(ended.status);
+    ran.result.violation = v;
+    return ran;
+}
+
+Result Child::run(const Case& c, Tally* tally)
+{
+    return run_many([&](unsigned) -> const Case& { return c; }, 1, tally).result;
+}
+
+std::string Child::report(const Case& c, const Result& r, const ReportOptions& options)
+{
+    const auto write_all = [](int to, std::string_view text) {
+        while (!text.empty()) {
+            const ssize_t n = write(to, text.data(), text.size());
+            if (n < 0 && errno != EINTR)
+                return;
+            text.remove_prefix(n > 0 ? static_cast<size_t>(n) : 0);
+        }
+    };
+    // Once more without the history if the replay kills the child.
+    for (const bool history : {true, false}) {
+        std::string said;
+        const Ended ended = in_child(
+            [&](int to) {
+                Session session;
+                ReportOptions o = options;
+                o.history = o.history && history;
+                limit_time(limits_.cpu_ms);
+                write_all(to, dmaudit::report(c, r, provider_, session, o));
+            },
+            &said);
+        if (!ended.timed_out && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0)
+            return said;
+    }
+    return key_lines(key_of(c, r));
+}
+
+} // namespace dmaudit

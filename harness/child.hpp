@@ -1,0 +1,64 @@
+// Runs cases in a child process, so that a provider may crash, hang or end the process without taking the tool along.
+// A child is forked for each try and makes its own world after the fork: simulated RAM is shared memory, and the
+// parent's is not passed on. What the child is doing stands in memory that both see, written before each step, so a
+// child that dies is known by the step that killed it.
+//
+// A child ends by itself when a provider makes no progress: a limit on the platform calls of one case (the same on
+// every machine), then one on processor time, which does not depend on what else the machine does, and at last one on
+// the clock, for a provider that sleeps.
+#pragma once
+#include "harness/report.hpp"
+
+#include <functional>
+#include <string>
+
+namespace dmaudit {
+
+struct ChildLimits {
+    uint64_t platform_calls = 1'000'000; // of one case
+    unsigned cpu_ms = 500;               // processor time of one case
+    unsigned wall_ms = 60'000;           // for all cases of one child
+    bool quiet = true;                   // what the child prints is thrown away
+};
+
+class Child {
+  public:
+    explicit Child(const dmaudit_provider& provider, const ChildLimits& limits = {});
+    ~Child();
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+
+    // Does this provider say that it needs one?
+    static bool needed(const dmaudit_provider&);
+
+    // As execute(), with the rules provider-crash and no-progress for what execute() would not return from.
+    Result run(const Case&, Tally* = nullptr);
+
+    // Cases make(0), make(1), ... in one child, until one has a violation or `n` were run. A provider that is
+    // process-wide gets a child for each all the same. A violation that `known` knows is counted and ends nothing.
+    struct Ran {
+        Result result; // of the last one
+        unsigned cases = 0;
+        std::array<uint64_t, rule_count> known{}; // violations that were counted, by rule
+    };
+    using Known = std::function<bool(const Case&, const Result&)>;
+    Ran run_many(const std::function<const Case&(unsigned)>& make, unsigned n, Tally* = nullptr,
+                 const Known& known = {});
+
+    // report(), whose replay runs in a child too. Of a crash there is no history.
+    std::string report(const Case&, const Result&, const ReportOptions&);
+
+  private:
+    struct Board; // what both processes see
+    struct Ended {
+        bool timed_out;
+        int status; // of waitpid
+    };
+    template <class F> Ended in_child(F, std::string* said);
+
+    const dmaudit_provider& provider_;
+    ChildLimits limits_;
+    Board* board_;
+};
+
+} // namespace dmaudit

@@ -1,0 +1,177 @@
+#include "harness/verify_search.hpp"
+
+#include <algorithm>
+#include <thread>
+
+namespace dmaudit {
+namespace {
+
+// A batch is what is done between two looks at the limits, a chunk what one thread takes. Both are fixed, so that the
+// counts are the same for any number of threads.
+constexpr size_t batch = 256, chunk = 8;
+
+} // namespace
+
+// What a chunk has reached, in the order of the search.
+void Verifier::Search::take(const Reached& r, unsigned depth)
+{
+    VerifyLevel& level = result.levels[depth - 1];
+    level.cases += r.counts.cases;
+    level.refused += r.counts.refused;
+    level.merged += r.counts.merged;
+    level.faults += r.counts.faults;
+    level.evictions += r.counts.evictions;
+    result.executions += r.executions;
+    result.strayed += r.strayed;
+    result.refused_with_effect += r.refused_with_effect;
+    for (size_t i = 0; i < op_count; i++)
+        result.by_op[i] += r.by_op[i];
+    uint64_t again = 0; // failures of states that another chunk of this batch has reached before
+    for (const Reached::State& s : r.states) {
+        if (result.merging && find(s.key) != nowhere) {
+            level.merged++;
+            again += s.fails;
+            continue;
+        }
+        level.states++;
+        add({s.key, s.code, s.parent, s.fails});
+    }
+    level.violations += r.counts.violations - again;
+    for (const Reached::Failure& f : r.failures) {
+        const auto same = [&](const VerifyFinding& known) { return known.key == f.key; };
+        const auto at = std::find_if(result.findings.begin(), result.findings.end(), same);
+        if (at == result.findings.end())
+            result.findings.push_back({f.value, f.key, depth, f.cases});
+        else
+            at->cases += f.cases;
+    }
+}
+
+void Verifier::Search::start()
+{
+    Walker& w = *walkers[0];
+    Reached r;
+    StateKey key;
+    result.levels.assign(1, {});
+    result.open_error = w.start(result.merging, key, r);
+    if (result.open_error)
+        return;
+    take(r, 1);
+    add({key, 0, 0, 0});
+    level_from = {0, 1};
+}
+
+void Verifier::Search::work(Walker& w, size_t first, size_t n, std::vector<Reached>& out)
+{
+    std::vector<uint64_t> path;
+    for (size_t c; (c = next_chunk++) * chunk < n;) {
+        w.begin_chunk();
+        for (size_t i = c * chunk; i < std::min(n, (c + 1) * chunk); i++) {
+            const auto node = static_cast<uint32_t>(first + i);
+            if (nodes[node].fails)
+                continue;
+            path_to(node, path);
+            w.expand(path, node, nodes[node].key, result.merging ? this : nullptr, out[c]);
+        }
+    }
+}
+
+void Verifier::Search::run()
+{
+    using End = VerifyResult::End;
+    while (walkers.size() < std::max(1u, limits.threads))
+        walkers.push_back(std::make_unique<Walker>(scope, limits, moves, provider));
+    if (nodes.empty())
+        start();
+    if (result.open_error)
+        return;
+    for (;;) {
+        const size_t level = level_from.size() - 2;
+        if (level >= limits.depth) {
+            result.end = End::complete;
+            return;
+        }
+        if (result.levels.size() <= level)
+            result.levels.emplace_back();
+        const auto depth = static_cast<unsigned>(level + 1);
+        while (cursor < level_from[level + 1]) {
+            if (limits.findings && result.findings.size() >= limits.findings)
+                return void(result.end = End::findings);
+            if (limits.executions && result.executions >= limits.executions)
+                return void(result.end = End::executions);
+            if (nodes.size() >= limits.states)
+                return void(result.end = End::states);
+            if (limits.stop && limits.stop())
+                return void(result.end = End::stopped);
+            const size_t n = std::min(batch, level_from[level + 1] - cursor);
+            std::vector<Reached> out((n + chunk - 1) / chunk);
+            next_chunk = 0;
+            std::vector<std::thread> others;
+            for (size_t i = 1; i < walkers.size() && i < out.size(); i++)
+                others.emplace_back([&, i] { work(*walkers[i], cursor, n, out); });
+            work(*walkers[0], cursor, n, out);
+            for (std::thread& t : others)
+                t.join();
+            for (const Reached& r : out)
+                take(r, depth);
+            cursor += n;
+        }
+        level_from.push_back(nodes.size());
+        result.complete = depth;
+    }
+}
+
+Verifier::Verifier(const VerifyScope& scope, const dmaudit_provider& provider, const VerifyLimits& limits)
+    : search_(std::make_unique<Search>(scope, provider, limits))
+{
+}
+
+Verifier::~Verifier() = default;
+
+const VerifyResult& Verifier::run()
+{
+    search_->run();
+    return search_->result;
+}
+
+std::string Verifier::save() const
+{
+    return search_->save();
+}
+
+std::string Verifier::load(std::string_view bytes)
+{
+    return search_->load(bytes);
+}
+
+const VerifyResult& Verifier::result() const
+{
+    return search_->result;
+}
+
+VerifyLimits& Verifier::limits()
+{
+    return search_->limits;
+}
+
+VerifyLevel VerifyResult::total() const
+{
+    VerifyLevel t;
+    for (const VerifyLevel& l : levels) {
+        t.cases += l.cases;
+        t.refused += l.refused;
+        t.states += l.states;
+        t.merged += l.merged;
+        t.violations += l.violations;
+        t.faults += l.faults;
+        t.evictions += l.evictions;
+    }
+    return t;
+}
+
+VerifyResult verify(const VerifyScope& scope, const dmaudit_provider& provider, const VerifyLimits& limits)
+{
+    return Verifier(scope, provider, limits).run();
+}
+
+} // namespace dmaudit

@@ -1,0 +1,80 @@
+// The inside of a search: its states, and how far it has come.
+#pragma once
+#include "harness/walker.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+namespace dmaudit {
+
+struct Verifier::Search final : KnownStates {
+    struct Node {
+        StateKey key;
+        uint64_t code;
+        uint32_t parent;
+        uint32_t fails;
+    };
+
+    Search(const VerifyScope& s, const dmaudit_provider& p, const VerifyLimits& l)
+        : scope(s), provider(p), limits(l), moves(scope)
+    {
+        result.merging = l.merge && DMAUDIT_HAS(&p, state_hash);
+    }
+
+    // See Verifier.
+    std::string save() const;
+    std::string load(std::string_view);
+    std::string fingerprint() const;
+    bool plausible() const;
+
+    bool known(const StateKey& key) const override { return find(key) != nowhere; }
+
+    // ---- states ----
+    static constexpr uint32_t nowhere = ~0u;
+    size_t slot_of(const StateKey& key) const
+    {
+        size_t i = key.bits[0] & (table.size() - 1);
+        while (table[i] != nowhere && !(nodes[table[i]].key == key))
+            i = (i + 1) & (table.size() - 1);
+        return i;
+    }
+    uint32_t find(const StateKey& key) const { return table.empty() ? nowhere : table[slot_of(key)]; }
+    void add(const Node& n)
+    {
+        nodes.push_back(n);
+        if (!result.merging)
+            return;
+        if (nodes.size() * 2 > table.size()) {
+            table.assign(table.empty() ? 1024 : table.size() * 2, nowhere);
+            for (uint32_t i = 0; i < nodes.size(); i++)
+                table[slot_of(nodes[i].key)] = i;
+        } else
+            table[slot_of(n.key)] = static_cast<uint32_t>(nodes.size() - 1);
+    }
+    void path_to(uint32_t node, std::vector<uint64_t>& path) const
+    {
+        path.clear();
+        for (; node; node = nodes[node].parent)
+            path.push_back(nodes[node].code);
+        std::reverse(path.begin(), path.end());
+    }
+
+    void start();
+    void take(const Reached&, unsigned depth);
+    void work(Walker&, size_t first, size_t n, std::vector<Reached>& out);
+    void run();
+
+    VerifyScope scope;
+    const dmaudit_provider& provider;
+    VerifyLimits limits;
+    Moves moves;
+    VerifyResult result;
+    std::vector<Node> nodes;        // level after level; the first one is the state without moves
+    std::vector<uint32_t> table;    // of nodes, by key
+    std::vector<size_t> level_from; // first node of each level; the last entry: where the next one will begin
+    size_t cursor = 0;              // the next node to be expanded
+    std::vector<std::unique_ptr<Walker>> walkers;
+    std::atomic<size_t> next_chunk{0};
+};
+
+} // namespace dmaudit

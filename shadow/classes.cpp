@@ -1,0 +1,157 @@
+#include "shadow/classes.hpp"
+
+namespace dmaudit {
+namespace {
+
+constexpr ErrorClass classes[] = {
+    {1, "something is released twice, or a foreign, interior or error address is released",
+     "double-free, free-mismatch, released-twice", ""},
+    {2, "a release names another size than the allocation or mapping", "free-mismatch", ""},
+    {3, "a release or use by the call of another kind of object, or of another pool", "wrong-kind", ""},
+    {4, "CPU address and device address do not belong together", "free-mismatch, wrong-translation", ""},
+    {5, "another device than the one that the object belongs to, or one that is gone",
+     "wrong-device, use-after-release", ""},
+    {6, "unmap or sync in another direction than the map", "wrong-direction", ""},
+    {7, "a scatterlist is unmapped or synced with another number of entries", "wrong-count", ""},
+    {8, "the result of a mapping is not looked at, and the error value used as an address", "unchecked-mapping-error",
+     ""},
+    {9, "something is never given back: at the end of its device, pool or driver, or of the run",
+     "leak, never-released, lost-capacity, free-while-mapped", ""},
+    {10, "bytes are mapped twice, or handed out twice, if only one byte of them", "overlapping-mapping, overlap", ""},
+    {11, "two mappings share a cache line though not a byte", "shared-cache-line", ""},
+    {12, "a buffer does not begin and end on a cache line, and its neighbours in the line are used",
+     "shared-cache-line, dirty-line-over-device-data, misaligned", ""},
+    {13, "no bytes, a length that wraps or reaches past the object", "bad-length, out-of-bounds, wrong-return", ""},
+    {14, "a sync outside of its mapping, of what is not mapped, after the unmap, or in the wrong order",
+     "sync-outside, use-after-unmap, wrong-kind, sync-discards-write", ""},
+    {15, "a sync in the direction that cannot have an effect", "sync-without-effect, wrong-direction", ""},
+    {16, "a sync that is needed is missing: stale bytes are read, by the CPU or by a device",
+     "stale-cpu-read, dirty-device-read, cpu-access-bracket, missing-clean, missing-invalidate", ""},
+    {17, "the CPU reads or writes bytes that a device owns",
+     "cpu-read-of-device-bytes, cpu-write-of-device-bytes, cpu-access-bracket", ""},
+    {18, "a device accesses bytes that are not mapped for it, free, or with the CPU",
+     "device-access-denied, out-of-bounds, use-after-free, wrong-device", ""},
+    {19, "a device writes what it may only read, or reads what it may only write", "device-wrong-direction", ""},
+    {20, "the CPU writes after the hand-over and before the device has read",
+     "dirty-device-read, cpu-write-of-device-bytes", ""},
+    {21, "a dirty line is written back over what a device has written",
+     "dirty-line-over-device-data, dirty-eviction, missing-invalidate", ""},
+    {22, "a line that was loaded again while the device wrote hides the device's data",
+     "missing-invalidate, stale-cpu-read", ""},
+    {23, "an invalidate drops dirty bytes of a neighbour in the line",
+     "invalidate-destroys-neighbour, corrupts-neighbour", ""},
+    {24, "stores to coherent memory reach the device in another order: a barrier is missing", "",
+     "The simulated CPU stores in program order, so no case can show a missing barrier. Coherent memory is judged for "
+     "who may access it, not for the order of accesses."},
+    {25, "bytes that nobody has initialised reach a device or user space, padding and recycled memory too",
+     "uninitialised-to-device, leaks-old-data, not-zeroed", ""},
+    {26, "the CPU takes bytes for data that the device has not written", "read-of-unwritten", ""},
+    {27, "the CPU accesses memory outside of its object, after its end, or without a mapping",
+     "out-of-bounds, use-after-free, use-after-release, opaque-dereference, use-after-unmap", ""},
+    {28, "bytes that nobody may touch have changed, whoever touched them",
+     "corrupts-neighbour, metadata-exposed, stale-bounce", ""},
+    {29, "a device writes late: after the free or unmap, while its translation is still there",
+     "use-after-free, use-after-unmap, still-reachable, free-while-mapped, released-early", ""},
+    {30, "a page that is mapped or shown holds bytes of somebody else",
+     "mmap-window, leaks-old-data, device-access-denied, metadata-exposed", ""},
+    {31, "a device address that the device cannot drive, or that crosses what it must not cross",
+     "beyond-limit, crosses-boundary, misaligned", ""},
+    {32, "a bounce buffer: not copied, copied the wrong way, too short, misplaced, reused, lost",
+     "stale-bounce, misaligned, overlap, lost-capacity, missing-clean", ""},
+    {33, "memory of a kind that cannot be mapped: stacks, program text, vmalloc areas, pages that can go away", "",
+     "A world has one kind of memory that clients may map, RAM of their own. Addresses outside of it are "
+     "out-of-bounds; "
+     "stacks and vmalloc areas do not exist here."},
+    {34,
+     "the allocator hands out memory that is in use, misplaced, misaligned, too short, not zeroed, of the wrong kind",
+     "overlap, outside-arena, misaligned, short-block, not-zeroed, beyond-limit, not-coherent", ""},
+    {35, "the allocator keeps its own data where a device can write", "metadata-exposed, dirty-eviction", ""},
+    {36, "an IOMMU: addresses used again before the flush, missing translations, wrong rights",
+     "still-reachable, wrong-translation, device-access-denied",
+     "Process address spaces (PASID) and source ids are not modelled: a device has one table."},
+    {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "",
+     "Reads through raw pointers are not seen, and in a case the client decides nothing by what it reads."},
+    {38, "an index, length or pointer that a device supplied is used unchecked", "",
+     "The clients of cases compute nothing from data. It is a property of a driver, to be found by fuzzing the "
+     "driver."},
+    {39, "a call in a context that forbids it: atomic, with a lock held, after a shutdown", "no-progress",
+     "Contexts are not modelled. What shows of it is found: locks that are taken twice or kept, and calls after an "
+     "unbind, a release or an unmap by the rules of those."},
+    {40, "a limit: no room, too many references, too many slots, and what a failure leaves behind",
+     "spurious-failure, failure-has-effect, wrong-return, lost-capacity, use-after-release", ""},
+    {41, "the state is right and the owner is wrong: a stale handle meets memory that has a new owner",
+     "wrong-identity", ""},
+    {42, "the tool itself: it ran out of something, saw nothing, or says something else each time",
+     "auditor-exhausted, not-deterministic", ""},
+};
+
+constexpr Invariant invariant_table[] = {
+    {1, "no two live allocations or mappings share bytes, in no address space", "overlap, overlapping-mapping"},
+    {2, "the last device address of a block or mapping is within the device's reach, and the range does not wrap",
+     "beyond-limit, wrong-translation"},
+    {3, "every alignment that was promised or asked for holds", "misaligned"},
+    {4, "a block has as many bytes as were asked for, in one piece where that is promised",
+     "short-block, crosses-boundary, wrong-translation"},
+    {5, "what must read zero reads zero, all that a user can see of it", "not-zeroed"},
+    {6, "a release takes exactly what is alive, named as it was handed out, once",
+     "double-free, free-mismatch, wrong-kind, wrong-device, wrong-direction, wrong-count, wrong-return"},
+    {7, "a release gives back exactly what the allocation took", "lost-capacity, spurious-failure, never-released"},
+    {8, "a device never reads a byte whose last CPU write was not handed over", "dirty-device-read, missing-clean"},
+    {9, "the CPU never reads what a device wrote before it was handed back",
+     "cpu-read-of-device-bytes, stale-cpu-read, missing-invalidate, cpu-access-bracket"},
+    {10, "the CPU never writes bytes, or lines, that a device owns",
+     "cpu-write-of-device-bytes, dirty-line-over-device-data, shared-cache-line, cpu-access-bracket"},
+    {11, "what the device did not write is after the unmap as it was before the map",
+     "stale-bounce, corrupts-neighbour, sync-discards-write, invalidate-destroys-neighbour, dirty-eviction"},
+    {12, "no byte of an earlier owner can be seen", "leaks-old-data, uninitialised-to-device, read-of-unwritten"},
+    {13, "a device touches only what is mapped for it, in the direction of the mapping",
+     "device-access-denied, device-wrong-direction, use-after-unmap, use-after-free, still-reachable"},
+    {14, "a call that fails has changed nothing, and says so by the convention of its kind",
+     "failure-has-effect, wrong-return"},
+    {15, "a window shows its block and nothing else", "mmap-window, out-of-bounds"},
+    {16, "references: released once, and not used after the last one went",
+     "use-after-release, released-twice, double-free, free-while-mapped"},
+    {17, "what a driver manages goes with it, all of it, last taken first",
+     "teardown-order, never-released, released-early, released-twice"},
+    {18, "every call ends, and none takes the process down", "no-progress, provider-crash"},
+    {19, "locks are taken and given back in pairs", "no-progress"},
+    {20, "sizes, orders and offsets are computed without truncation or overflow",
+     "bad-length, out-of-bounds, outside-arena, sync-outside"},
+};
+
+bool lists(std::string_view names, std::string_view name)
+{
+    bool found = false;
+    for_each_name(names, [&](std::string_view n) { found |= n == name; });
+    return found;
+}
+
+} // namespace
+
+std::span<const ErrorClass> error_classes()
+{
+    return classes;
+}
+std::span<const Invariant> invariants()
+{
+    return invariant_table;
+}
+
+uint64_t classes_of(RuleId id)
+{
+    uint64_t set = 0;
+    for (const ErrorClass& c : classes)
+        if (lists(c.rules, rule(id).name))
+            set |= uint64_t{1} << c.number;
+    return set;
+}
+uint32_t invariants_of(RuleId id)
+{
+    uint32_t set = 0;
+    for (const Invariant& i : invariant_table)
+        if (lists(i.rules, rule(id).name))
+            set |= uint32_t{1} << i.number;
+    return set;
+}
+
+} // namespace dmaudit

@@ -1,0 +1,180 @@
+#include "tools/catalogue.hpp"
+
+#include "shadow/classes.hpp"
+#include "tools/files.hpp"
+
+#include <algorithm>
+#include <fmt/core.h>
+#include <fstream>
+
+namespace dmaudit {
+namespace {
+
+// `# near miss of: a, b`; empty: no such line.
+std::string near_miss_line(const std::string& path)
+{
+    constexpr std::string_view mark = "# near miss of: ";
+    std::ifstream in(path);
+    for (std::string line; std::getline(in, line);)
+        if (line.starts_with(mark))
+            return line.substr(mark.size());
+    return {};
+}
+
+// The longest rule with whose name `rest` begins.
+const Rule* rule_at(std::string_view rest)
+{
+    const Rule* found = nullptr;
+    for (const Rule& r : rules())
+        if (rest.starts_with(r.name) && (rest.size() == r.name.size() || rest[r.name.size()] == '-') &&
+            (!found || r.name.size() > found->name.size()))
+            found = &r;
+    return found;
+}
+
+std::string file_name(const std::string& path)
+{
+    const size_t from = path.rfind('/') + 1;
+    return path.substr(from, path.rfind('.') - from);
+}
+
+// The one to show, of many: named after the rule, if there is such a one.
+std::string shown(const std::vector<std::string>& cases, const Rule& r)
+{
+    const std::string wanted = fmt::format("rule-{}-", r.name);
+    auto best = std::find_if(cases.begin(), cases.end(),
+                             [&](const std::string& c) { return file_name(c).starts_with(wanted); });
+    if (best == cases.end())
+        best = cases.begin();
+    const std::string name = best->substr(0, best->rfind('.'));
+    return fmt::format("[`{0}`](../corpus/regressions/{0}.dma)", name);
+}
+
+std::string numbers(uint64_t set, std::string_view prefix)
+{
+    std::string out;
+    for (unsigned i = 1; i < 64; i++)
+        if (set >> i & 1)
+            out += fmt::format("{}{}{}", out.empty() ? "" : ", ", prefix, i);
+    return out;
+}
+
+std::string linked(std::string_view names)
+{
+    std::string out;
+    for_each_name(names, [&](std::string_view n) {
+        out += fmt::format("{}`{}`{}", out.empty() ? "" : ", ", n, rule_named(n) ? "" : " (not a rule yet)");
+    });
+    return out;
+}
+
+} // namespace
+
+Catalogue catalogue_of(const std::string& folder)
+{
+    Catalogue out;
+    std::vector<std::string> files;
+    if (std::string error; !list_files({folder}, files, error)) {
+        out.complaints.push_back(error);
+        return out;
+    }
+    for (const std::string& path : files) {
+        const Loaded loaded = load_case(path);
+        if (!loaded.ok) {
+            out.complaints.push_back(loaded.error);
+            continue;
+        }
+        const std::string below = path.substr(folder.size() + (folder.ends_with('/') ? 0 : 1));
+        const Expect& e = loaded.value.expect;
+        if (e.kind == Expect::violation)
+            out.of[static_cast<size_t>(e.rule)].breaking.push_back(below);
+        std::string near = near_miss_line(path);
+        const std::string name = file_name(path);
+        if (near.empty() && name.starts_with("rule-") && name.ends_with("-near")) {
+            const Rule* r = rule_at(std::string_view(name).substr(5));
+            near = r ? r->name : name;
+        }
+        for_each_name(near, [&](std::string_view n) {
+            const auto id = rule_named(n);
+            if (!id)
+                out.complaints.push_back(fmt::format("{}: a near miss of '{}', which is no rule", path, n));
+            else if (e.kind != Expect::clean)
+                out.complaints.push_back(fmt::format("{}: a near miss must expect clean", path));
+            else
+                out.of[static_cast<size_t>(*id)].near.push_back(below);
+        });
+    }
+    for (const Rule& r : rules()) {
+        const CasesOf& c = out.of[static_cast<size_t>(r.id)];
+        if (r.id != RuleId::none && c.breaking.empty())
+            out.complaints.push_back(fmt::format("{}: no case breaks it", r.name));
+        if (r.id != RuleId::none && c.near.empty())
+            out.complaints.push_back(fmt::format("{}: no case is a near miss of it", r.name));
+    }
+    return out;
+}
+
+std::string rules_page(const Catalogue& catalogue)
+{
+    std::string out =
+        "# Rules\n\n"
+        "Written by `dmaudit explain --markdown rules --cases corpus/regressions > docs/rules.md`, from the tables in\n"
+        "`shadow/rules.cpp` and `shadow/classes.cpp` and from the cases; a test compares. Which rule a violation names "
+        "when\n"
+        "several are broken: [precedence.md](precedence.md). What the numbers in the second column stand for:\n"
+        "[classes.md](classes.md). `dmaudit explain RULE` says the same for one rule.\n\n"
+        "Names are stable for ever, and so are their numbers, which binary cases carry. Each rule has a case that "
+        "breaks it\n"
+        "and a near miss that does not, many have several; one of each is shown. All are replayed by `ctest`, each "
+        "with the\n"
+        "provider that it names.\n";
+    constexpr struct {
+        Fault fault;
+        std::string_view title;
+    } groups[] = {{Fault::provider, "The provider's fault"},
+                  {Fault::client, "The client's fault"},
+                  {Fault::tool, "The tool's own"}};
+    for (const auto& g : groups) {
+        out += fmt::format("\n## {}\n\n| rule | classes | CWE | broken when | look for | broken by | near miss |\n"
+                           "|---|---|---|---|---|---|---|\n",
+                           g.title);
+        for (const Rule& r : rules()) {
+            if (r.fault != g.fault || r.id == RuleId::none)
+                continue;
+            const CasesOf& c = catalogue.of[static_cast<size_t>(r.id)];
+            const std::string classes = numbers(classes_of(r.id), ""), held = numbers(invariants_of(r.id), "I");
+            out +=
+                fmt::format("| `{}` | {}{}{} | {} | {} | {} | {} | {} |\n", r.name, classes,
+                            classes.empty() || held.empty() ? "" : "; ", held, r.cwe, r.meaning, r.advice,
+                            c.breaking.empty() ? "-" : shown(c.breaking, r), c.near.empty() ? "-" : shown(c.near, r));
+        }
+    }
+    return out;
+}
+
+std::string classes_page()
+{
+    std::string out =
+        "# Classes of error, and invariants\n\n"
+        "Written by `dmaudit explain --markdown classes > docs/classes.md` from `shadow/classes.cpp`; a test compares, "
+        "and\n"
+        "another holds that each class and each invariant has a rule, or an answer why not.\n\n"
+        "The first list is what the checkers for DMA that are known to us look for, put together: Linux' `dma-debug` "
+        "and its\n"
+        "`dmapool` checks, Windows' Driver Verifier, the bounce and ownership checks of the BSDs and of macOS, "
+        "AddressSanitizer\n"
+        "and MemorySanitizer, IOMMUs, and what papers on drivers and devices report; with it what none of them sees. "
+        "The second\n"
+        "is what must hold of an allocator and mapping layer whatever happens. Both are a map from what can go wrong "
+        "to what\n"
+        "dmaudit says: the [rules](rules.md) are the mechanism.\n\n"
+        "## 42 classes\n\n| # | what goes wrong | rules | what has no rule, and why |\n|---|---|---|---|\n";
+    for (const ErrorClass& c : error_classes())
+        out += fmt::format("| {} | {} | {} | {} |\n", c.number, c.title, linked(c.rules), c.answer);
+    out += "\n## 20 invariants\n\n| # | what must hold | rules |\n|---|---|---|\n";
+    for (const Invariant& i : invariants())
+        out += fmt::format("| I{} | {} | {} |\n", i.number, i.text, linked(i.rules));
+    return out;
+}
+
+} // namespace dmaudit
