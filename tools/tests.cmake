@@ -17,6 +17,8 @@ foreach(subject world contents session execute report campaign model child verif
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
 
+target_sources(harness_execute_test PRIVATE ${CMAKE_SOURCE_DIR}/harness/execute_protocol_test.cpp)
+
 dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers)
 
 dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties)
