@@ -2,6 +2,7 @@
 #include "fuzz/plain.hpp"
 
 #include "harness/binary.hpp"
+#include "harness/generate.hpp"
 #include "harness/mutate.hpp"
 #include "harness/scope.hpp"
 
@@ -39,6 +40,21 @@ void fit(Case& c, const Intake& shape)
     c.count = static_cast<uint16_t>(kept);
 }
 
+// Steps from the generator, alone or behind some of what is there: changes of single steps seldom find the start of
+// something long.
+void refresh(Case& c, const Intake& shape, Rng& rng)
+{
+    const Profile profile{"", shape.facets, shape.mode, shape.any_mode, shape.swarm};
+    Case fresh;
+    const auto steps = static_cast<unsigned>(8 + rng.below(33));
+    generate(rng.next(), profile, fresh, steps);
+    if (c.count && rng.chance(1, 2)) {
+        const Case old = c;
+        crossover(old, fresh, rng, c);
+    } else
+        c = fresh;
+}
+
 // The case in at most `max` bytes: steps at the end go until it fits. 0: not even the world fits.
 size_t write(Case& c, uint8_t* out, size_t max)
 {
@@ -71,7 +87,10 @@ size_t dmaudit_plain_mutate(uint8_t* data, size_t size, size_t max, const void* 
     Case c;
     decode({data, std::min(size, max)}, c);
     Rng rng(seed);
-    mutate(c, rng);
+    if (c.count == 0 || rng.chance(1, 3))
+        refresh(c, *static_cast<const Intake*>(shape), rng);
+    else
+        mutate(c, rng, static_cast<const Intake*>(shape)->swarm);
     fit(c, *static_cast<const Intake*>(shape));
     return write(c, data, max);
 }
@@ -85,7 +104,7 @@ size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b
     Rng rng(seed);
     crossover(first, second, rng, both);
     if (rng.chance(1, 2)) // with two hooks libFuzzer calls each half of the time: this one mutates too
-        mutate(both, rng);
+        mutate(both, rng, static_cast<const Intake*>(shape)->swarm);
     fit(both, *static_cast<const Intake*>(shape));
     return write(both, out, max);
 }

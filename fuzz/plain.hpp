@@ -15,7 +15,8 @@ struct Intake {
     Mode mode;
     std::array<bool, op_count> keeps;
     bool any_mode = false; // the case's own
-    bool swarm = true;     // of the mutator
+    bool swarm = true;     // of mutator and generator
+    uint32_t facets = all_facets; // of fresh steps
 };
 
 // Bytes -> case. Steps with other ops are dropped, and the steps that depend on them.

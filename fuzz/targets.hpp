@@ -30,7 +30,7 @@ inline constexpr const Target* case_targets[] = {&pool,    &streaming, &hostile,
 
 inline Intake intake_of(const Target& t)
 {
-    Intake intake{t.profile.mode, {}, t.profile.mixed};
+    Intake intake{t.profile.mode, {}, t.profile.mixed, t.profile.swarm, t.profile.facets};
     for (uint8_t op = 0; op < op_count; op++)
         intake.keeps[op] = contains(t.profile, op);
     return intake;

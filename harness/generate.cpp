@@ -36,6 +36,8 @@ class Generator {
     {
         weigh();
         const bool hostile = out_.world.mode == Mode::hostile;
+        crowded_ = rng_.chance(1, hostile ? 4 : 24);
+        phases_.crowd(crowded_);
         const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
         while (out_.count < steps_) {
             Step s;
@@ -46,7 +48,8 @@ class Generator {
             for (unsigned tries = 0, op = 0; !first_test && !first_write && tries < 24; tries++) {
                 if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
                     op = after_fault() ? choose_maker() : choose_next();
-                s = propose(static_cast<uint8_t>(op), war && careless);
+                // Half of a client's mistakes are right calls at a wrong time.
+                s = propose(static_cast<uint8_t>(op), war && careless && rng_.chance(1, 2));
                 const bool full = layouts()[s.op].makes == obj_block && rng_.chance(1, 40); // the pool may be: try it
                 if (careless || full || phases_.legal(s))
                     break;
@@ -68,7 +71,8 @@ class Generator {
     Phases phases_;
     std::array<uint32_t, op_count> weights_{};
     uint32_t total_ = 0;
-    uint64_t focus_ = 0; // name of the oldest ancestor of the object used last
+    bool crowded_ = false; // buffers lie side by side, in one line too
+    uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
 
     const World& make_world()
     {
@@ -77,6 +81,14 @@ class Generator {
             byte = static_cast<uint8_t>(rng_.next());
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
+        // Bitmaps of several words, now and then: what lies between them is not in small worlds.
+        if (constexpr uint64_t large = 2 << 20; header[cell_bytes - 1] % 64 == 0) {
+            const World small = out_.world;
+            out_.world.n_banks = 1;
+            out_.world.banks[0].size = large;
+            if (!world_error(out_.world).empty())
+                out_.world = small;
+        }
         out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
         if (profile_.facets == facet_pool) // a device behind an IOMMU has none
             for (DeviceSpec& d : out_.world.devices)
@@ -134,9 +146,12 @@ class Generator {
         const Layout& l = layouts()[last.op];
         const uint8_t at = l.def != Layout::absent ? l.def : l.use;
         uint8_t op = choose();
-        for (unsigned tries = 0; at != Layout::absent && tries < 8; tries++, op = choose())
-            if (layouts()[op].needs & name_kind(last.arg[at]))
-                break;
+        if (at == Layout::absent)
+            return op;
+        // What ended leaves what it was made from: a mapping its buffer.
+        const uint64_t name = specs()[last.op].ends == Ends::first_use ? root(last.arg[at]) : last.arg[at];
+        for (unsigned tries = 0; tries < 8 && !(layouts()[op].needs & name_kind(name)); tries++)
+            op = choose();
         return op;
     }
 
@@ -172,9 +187,13 @@ class Generator {
                 return phases_.lacks_driver(op) ? Ops::index_of<ops::Bind>() : op;
             std::array<uint8_t, op_count> makers{};
             unsigned n = 0;
-            for (unsigned i = 0; i < l.n_makers; i++)
-                if (Known k{}; k.maker = l.makers[i], contains(profile_, l.makers[i]) && Phases::fits(op, k))
-                    makers[n++] = l.makers[i];
+            for (unsigned i = 0; i < l.n_makers; i++) {
+                Known k{};
+                k.maker = l.makers[i];
+                k.name = name_of(layouts()[k.maker].makes, 0);
+                if (contains(profile_, k.maker) && Phases::fits(op, k))
+                    makers[n++] = k.maker;
+            }
             op = n ? makers[rng_.below(n)] : first_op();
         }
         return first_op();
@@ -237,10 +256,7 @@ class Generator {
         const World& w = scope_.world();
         const Division d = divide(w, static_cast<unsigned>(rng_.below(w.n_banks)));
         const Obj made = layouts()[op].makes;
-        const uint64_t all = used                 ? used->length
-                             : made == obj_buffer ? d.client
-                             : made == obj_pool   ? d.pool
-                                                  : d.arena;
+        const uint64_t all = used ? used->length : made == obj_buffer ? d.client : made == obj_pool ? d.pool : d.arena;
         return all >> rng_.below(3);
     }
 
@@ -264,6 +280,7 @@ class Generator {
         const auto fields = specs()[op].fields;
         const Known* used = nullptr;
         const uint64_t mode = rng_.below(16); // of the range
+        const bool picky = !err || rng_.chance(3, 4);
         Interval beside;
         for (size_t a = 0; a < fields.size(); a++) {
             const auto code = static_cast<uint16_t>(rng_.below(codes::code_literal));
@@ -274,7 +291,7 @@ class Generator {
                 const bool dead = err && rng_.chance(1, 4);
                 const Known* k = dead ? object(fields[a].objs, true) : nullptr;
                 for (unsigned tries = 0; !k && tries < 6; tries++)
-                    if (k = object(fields[a].objs, false); k && tries < 5 && !err && !Phases::fits(op, *k))
+                    if (k = object(fields[a].objs, false); k && tries < 5 && picky && !Phases::fits(op, *k))
                         k = nullptr;
                 s.arg[a] = k ? k->name : 0;
                 if (a == l.use) {
@@ -288,8 +305,10 @@ class Generator {
             } else if (fields[a].shape == Shape::place) {
                 // On a line of its own mostly; else wherever the code says.
                 const bool aligned = rng_.chance(3, 4);
-                s.arg[a] = codes::value_of({scope_, s, l, used}, a,
-                                           aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+                const Known* beside_it = crowded_ && rng_.chance(1, 2) ? object(layouts()[op].makes, false) : nullptr;
+                s.arg[a] = beside_it ? beside_it->place + beside_it->length
+                                     : codes::value_of({scope_, s, l, used}, a,
+                                                       aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
             } else if (fields[a].shape == Shape::size && rng_.chance(1, 16)) {
                 s.arg[a] = most(op, used);
             } else if (used && (mode == 4 || mode == 5) && (a == l.off || a == l.len) && l.off != Layout::absent &&

@@ -24,6 +24,12 @@ bool Phases::fits(uint8_t op, const Known& k)
         return k.maker == is<ops::AllocFromPool>;
     case is<ops::ReleasePool>:
         return k.maker == is<ops::DeclarePool>;
+    case is<ops::SyncForCpu>:
+    case is<ops::SyncForDevice>:
+        return name_kind(k.name) == obj_mapping || k.maker == is<ops::AllocNoncoherent> ||
+               k.maker == is<ops::ManagedAllocNoncoherent>;
+    case is<ops::MapSingle>:
+        return name_kind(k.name) == obj_buffer;
     case is<ops::ManagedFree>:
         return k.maker == is<ops::ManagedAlloc>;
     case is<ops::ManagedFreeNoncoherent>:

@@ -19,6 +19,8 @@ struct Interval {
 class Phases {
   public:
     explicit Phases(const Scope& scope) : scope_(scope) {}
+    // May buffers share a line with others?
+    void crowd(bool on) { crowded_ = on; }
 
     // Arguments that only one value fits get it: the end of a bracket is that of its begin.
     void complete(Step&) const;
@@ -36,12 +38,20 @@ class Phases {
         Interval ready;     // bytes with a known value; of a mapping: those that the device has written
         Interval cpu;       // of a mapping: bytes handed back to the CPU
         bool tested = false; // a single mapping, for its error
-        Interval dirt;      // of a mapping: all that the CPU wrote since then lies in it
         bool dirty = false; // of a mapping: the CPU wrote since then
+        Interval wrote;     // and where, at most; empty: anywhere
         uint64_t dir = 0, device = 0;
+        void wrote_in(Interval r)
+        {
+            if (dirty && wrote.empty())
+                return; // anywhere, as before
+            wrote = dirty ? Interval{wrote.from < r.from ? wrote.from : r.from, wrote.to > r.to ? wrote.to : r.to} : r;
+            dirty = true;
+        }
     };
     const Scope& scope_;
     std::array<Phase, max_steps> phases_{};
+    bool crowded_ = false;
     uint64_t descriptors_ = 0; // that were opened, at the lowest numbers
     std::array<bool, max_devices> bound_{};
     std::array<uint64_t, max_devices> coherent_mask_{all_ones, all_ones, all_ones, all_ones};

@@ -96,7 +96,8 @@ TEST(Minimise, without_unrelated_keeps_what_the_last_step_depends_on)
                            "len=1\nunmap_single m1\nunmap_single m0\n");
     ASSERT_TRUE(p.ok);
     std::string left;
-    for (const Step& s : without_unrelated(p.value).all())
+    const Case kept = without_unrelated(p.value);
+    for (const Step& s : kept.all())
         left += print(s) + "; ";
     EXPECT_EQ(left, "b0 = buffer size=64; fail nth=1; m0 = map_single b0 len=64 dir=to_device; cpu_read b0 len=1; "
                     "unmap_single m0; ");

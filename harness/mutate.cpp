@@ -4,6 +4,8 @@
 #include "harness/binary_world.hpp"
 #include "harness/scope.hpp"
 
+#include <algorithm>
+
 namespace dmaudit {
 namespace {
 
@@ -70,10 +72,29 @@ class Builder {
     }
 };
 
+// Where something ends: an object, a line, a page, a part of RAM, what a device reaches, the numbers.
 uint64_t boundary(const World& w, const Known* used, Rng& rng)
 {
     const uint64_t bits = rng.below(64), delta = rng.below(3) - 1; // -1, 0, +1
-    switch (rng.below(10)) {
+    const auto bank = static_cast<unsigned>(rng.below(w.n_banks));
+    const uint64_t device = rng.below(w.n_devices);
+    switch (rng.below(14)) {
+    case 10: {
+        const Division d = divide(w, bank);
+        const uint64_t parts[] = {d.arena, d.pool, d.client, w.banks[bank].size};
+        return parts[rng.below(4)] + delta;
+    }
+    case 11:
+        return w.devices[device].limit + delta;
+    case 12:
+        return w.banks[bank].phys + (rng.chance(1, 2) ? w.banks[bank].size : 0) + w.devices[device].offset + delta;
+    case 13: // to the end of the line or page from where the last range ended
+        if (used) {
+            const uint64_t unit = rng.chance(1, 2) ? w.line : w.page,
+                           at = used->place + used->last.off + used->last.len;
+            return (unit - at % unit) % unit + delta;
+        }
+        return w.page + delta;
     case 0:
         return 0;
     case 1:
@@ -109,9 +130,25 @@ void set_value(const Scope& scope, Step& s, Rng& rng)
         const bool number = words(fields[a].shape).empty() && fields[a].shape != Shape::device;
         if (number && l.off != Layout::absent && l.len != Layout::absent && used && (a == l.off || a == l.len) &&
             rng.chance(1, 2)) {
-            const bool last = rng.chance(1, 2); // ranges that line up find more than any number
-            s.arg[l.off] = last ? used->last.off : 0;
-            s.arg[l.len] = last ? used->last.len : used->length;
+            const uint64_t end = used->last.off + used->last.len, length = rng.chance(1, 2) ? scope.world().line : 1;
+            switch (rng.below(8)) { // ranges that line up find more than any number
+            case 0:
+            case 1:
+            case 2:
+                s.arg[l.off] = 0, s.arg[l.len] = used->length;
+                break;
+            case 3: // right behind the last one
+                s.arg[l.off] = end, s.arg[l.len] = length;
+                break;
+            case 4: // ... and before it
+                s.arg[l.off] = used->last.off - std::min(length, used->last.off), s.arg[l.len] = length;
+                break;
+            case 5: // the sum overflows, to the end of the last one
+                s.arg[l.off] = 0 - (1 + rng.below(2 * scope.world().page)), s.arg[l.len] = end - s.arg[l.off];
+                break;
+            default:
+                s.arg[l.off] = used->last.off, s.arg[l.len] = used->last.len;
+            }
         } else if (number && rng.chance(1, 2)) {
             s.arg[a] = boundary(scope.world(), used, rng);
         } else if (number && rng.chance(1, 4)) {
@@ -135,13 +172,46 @@ void retarget(const Scope& scope, Step& s, Rng& rng)
         s.arg[l.use] = scope.recent(l.needs, !dead, static_cast<unsigned>(rng.below(n))).name;
 }
 
+enum Change : unsigned { insert, remove, duplicate, swap, move, target, value, disturb, world, n_changes };
+constexpr std::array<uint8_t, n_changes> even_weights = {24, 16, 8, 8, 4, 12, 24, 8, 4};
+
+// What one call of the mutator prefers (swarm): some kinds of change, and the ops of some families.
+struct Taste {
+    std::array<uint8_t, n_changes> weights = even_weights;
+    uint32_t facets = all_facets;
+
+    Taste(Rng& rng, bool swarm)
+    {
+        if (!swarm || rng.chance(1, 2))
+            return;
+        for (uint8_t& w : weights)
+            w = rng.chance(1, 3) ? uint8_t{0} : static_cast<uint8_t>(w * (1 + rng.below(4)));
+        weights[rng.below(n_changes)] += 16;
+        if (rng.chance(1, 2)) {
+            const auto one = uint32_t{1} << rng.below(8);
+            facets = one | uint32_t{1} << rng.below(8);
+        }
+    }
+    Change pick(Rng& rng) const
+    {
+        uint64_t sum = 0;
+        for (const uint8_t w : weights)
+            sum += w;
+        uint64_t at = rng.below(sum);
+        unsigned i = 0;
+        while (at >= weights[i])
+            at -= weights[i++];
+        return static_cast<Change>(i);
+    }
+};
+
 // A random op (or the maker of what it lacks), as random bytes would say it.
-Step fresh(const Scope& scope, Rng& rng, Actor wanted, bool any)
+Step fresh(const Scope& scope, Rng& rng, Actor wanted, bool any, uint32_t facets)
 {
     Step s;
     do
         s.op = static_cast<uint8_t>(rng.below(op_count));
-    while (!any && specs()[s.op].actor != wanted);
+    while ((!any && specs()[s.op].actor != wanted) || !(specs()[s.op].facets & facets));
     for (unsigned depth = 0; depth < obj_kinds; depth++) {
         const Layout& l = layouts()[s.op];
         if (l.use == Layout::absent || scope.count(l.needs, true))
@@ -185,21 +255,9 @@ void change_world(World& w, Rng& rng)
         w.mode = mode == Mode::hostile ? Mode::conforming : Mode::hostile;
 }
 
-enum Change : unsigned { insert, remove, duplicate, swap, move, target, value, disturb, world, n_changes };
-
-Change pick(Rng& rng)
+void change_once(Case& c, Rng& rng, const Taste& taste)
 {
-    constexpr uint8_t base[n_changes] = {24, 16, 8, 8, 4, 12, 24, 8, 4};
-    uint64_t at = rng.below(108);
-    unsigned i = 0;
-    while (at >= base[i])
-        at -= base[i++];
-    return static_cast<Change>(i);
-}
-
-void change_once(Case& c, Rng& rng)
-{
-    Change change = pick(rng);
+    Change change = taste.pick(rng);
     if (c.count == 0)
         change = insert;
     const Case old = c;
@@ -213,9 +271,9 @@ void change_once(Case& c, Rng& rng)
     for (unsigned i = 0; i <= old.count; i++) {
         if (i == at && change == insert)
             for (unsigned k = 0; k < n; k++)
-                b.add_resolved(fresh(b.scope(), rng, Actor::client, true));
+                b.add_resolved(fresh(b.scope(), rng, Actor::client, true, taste.facets));
         if (i == at && change == disturb)
-            b.add_resolved(fresh(b.scope(), rng, Actor::machine, false));
+            b.add_resolved(fresh(b.scope(), rng, Actor::machine, false, all_facets));
         if (i == other && change == move && at < old.count)
             b.add(old.steps[at]);
         if (i == old.count)
@@ -239,12 +297,13 @@ void change_once(Case& c, Rng& rng)
 
 } // namespace
 
-void mutate(Case& c, Rng& rng)
+void mutate(Case& c, Rng& rng, bool swarm)
 {
+    const Taste taste(rng, swarm);
     const Case before = c;
     for (unsigned calls = 0; calls < 4 && c == before; calls++)
         for (uint64_t rounds = 1 + rng.below(4); rounds > 0; rounds--)
-            change_once(c, rng);
+            change_once(c, rng, taste);
 }
 
 void crossover(const Case& a, const Case& b, Rng& rng, Case& out)

@@ -8,7 +8,8 @@ namespace dmaudit {
 
 // A few changes: a step inserted, removed, doubled, swapped or moved; a name retargeted; a value set to a boundary;
 // the world, the mode, an eviction or fault inside a step.
-void mutate(Case&, Rng&);
+// `swarm`: most calls prefer some kinds of change and the ops of some families, others each time.
+void mutate(Case&, Rng&, bool swarm = true);
 
 // The first part of one case and the second part of another, with names renumbered; the world of one of them.
 void crossover(const Case& a, const Case& b, Rng&, Case& out);

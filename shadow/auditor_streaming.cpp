@@ -201,6 +201,11 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                     "a buffer that shares an edge line was promised a bounce buffer"),
                0;
 
+    if (rec.reachable && !check_rights(req.device, m.bus, r, d, object))
+        return 0;
+    if (rec.reachable && !check_isolated(rec, object))
+        return 0;
+
     const bool shared = shared_with_others(0, r);
     rec.blind = shared && p.skip;
     const Tag tag = mappings_.add(rec);
@@ -420,6 +425,13 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
         return rc;
     }
     apply(e, affected);
+    if (!audits_ || length == 0)
+        return rc;
+    if (const auto dirty = evidence_->first_dirty(r))
+        fail(RuleId::missing_clean, {*dirty, 1}, buffer, "the line is dirty after it was to be written back or dropped");
+    for (uint64_t at = r.at; e != Event::flush && at < r.end() && !violation_; at++)
+        if (evidence_->byte_stale(at))
+            fail(RuleId::missing_invalidate, {at, 1}, buffer, "the CPU still does not see what a device wrote");
     return rc;
 }
 
