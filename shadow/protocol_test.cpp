@@ -377,6 +377,10 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::never_released, after_the_call},
                                        {R::released_twice, after_the_call},
                                        {R::released_early, after_the_call},
+                                       {R::excess_rights, after_the_call},
+                                       {R::exposes_neighbour, after_the_call},
+                                       {R::metadata_exposed, after_the_call},
+                                       {R::not_deterministic, after_the_call}, // by running it again
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},
