@@ -275,7 +275,7 @@ template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::inde
     return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
                              (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>,
                              close, &coherent, &streaming, &pool, &scatter, &managed,
-                             defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is, state_hash}...};
+                             defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is, nullptr, state_hash}...};
 }
 
 } // namespace
