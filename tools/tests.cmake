@@ -18,13 +18,13 @@ foreach(subject world contents session execute report campaign model child findi
 endforeach()
 
 # Exhaustive search: all of its tests, and those that are quick.
-dmaudit_test(harness_verify_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_test.cpp LINK dmaudit_harness dmaudit_providers)
+dmaudit_test(harness_verify_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 if(DMAUDIT_TESTS)
   add_test(NAME harness_verify_quick_test COMMAND harness_verify_test
            --gtest_filter=Choices.*:Adversaries.*:Small/*:Iommu/*:Defects/*:StateKeys.*:Verify.Refuses*:Verify.Notices*)
-  set_tests_properties(harness_verify_quick_test PROPERTIES LABELS quick TIMEOUT 300)
+  set_tests_properties(harness_verify_quick_test PROPERTIES LABELS quick TIMEOUT 600)
 endif()
-dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers)
+dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
