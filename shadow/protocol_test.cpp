@@ -351,6 +351,7 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::use_after_release, registry},
                                        {R::wrong_identity, registry},
                                        {R::wrong_count, registry},
+                                       {R::unchecked_mapping_error, registry},
                                        // bytes of one line together: asked after the table
                                        {R::shared_cache_line, lines},
                                        {R::invalidate_destroys_neighbour, lines},
@@ -388,6 +389,7 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},
+                                       {R::provider_crash, tool}, // the parent process
                                        {R::auditor_exhausted, tool}};
     std::set<R> named;
     for (const Row& row : protocol_rows())
