@@ -381,15 +381,12 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::metadata_exposed, after_the_call},
                                        {R::excess_rights, after_the_call},
                                        {R::exposes_neighbour, after_the_call},
-                                       // whether the client tests what a map returns
-                                       {R::unchecked_mapping_error, registry},
                                        // by running the case in a child, or again
                                        {R::provider_crash, runner},
                                        {R::not_deterministic, runner},
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},
-                                       {R::provider_crash, tool}, // the parent process
                                        {R::auditor_exhausted, tool}};
     std::set<R> named;
     for (const Row& row : protocol_rows())
