@@ -300,7 +300,7 @@ int state_hash(void* ctx, uint64_t hash[2])
         add(static_cast<const uint8_t*>(i.snapshot)[at]);
     for (const uint64_t mask : i.narrowest)
         add(mask);
-    add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
+    add(i.merged), add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
     for (const ExportedNote& e : i.exported)
         add(e.buf != 0), add_cpu(e.cpu), add_block(e.block);
     for (const AttachedNote& a : i.attached) {
