@@ -84,8 +84,10 @@ class Generator {
         // Bitmaps of several words, now and then: what lies between them is not in small worlds.
         if (constexpr uint64_t large = 2 << 20; header[cell_bytes - 1] % 64 == 0) {
             const World small = out_.world;
+            const BankSpec only{out_.world.banks[0].phys, large};
+            out_.world.banks = World{}.banks;
+            out_.world.banks[0] = only;
             out_.world.n_banks = 1;
-            out_.world.banks[0].size = large;
             if (!world_error(out_.world).empty())
                 out_.world = small;
         }
