@@ -33,6 +33,23 @@ bool switch_off(std::string_view names, Switches& s)
     return true;
 }
 
+Judge::Judge(const dmaudit_provider& subject, const dmaudit_provider& reference, Switches s)
+    : subject_(subject), reference_(reference), switches_(s)
+{
+    const auto keep = [](auto& facet, auto of_subject) {
+        if (!of_subject)
+            facet = nullptr;
+    };
+    keep(reference_.coherent, subject.coherent);
+    keep(reference_.streaming, subject.streaming);
+    keep(reference_.pool, subject.pool);
+    keep(reference_.scatter, subject.scatter);
+    keep(reference_.managed, subject.managed);
+    keep(reference_.dma_buf, subject.dma_buf);
+    keep(reference_.parameters, subject.parameters);
+    reference_.promises &= subject.promises;
+}
+
 std::optional<BugKey> Judge::run(const Case& c, uint8_t* cells)
 {
     const bool shadow = switches_.shadow && switches_.oracles;
@@ -44,8 +61,13 @@ std::optional<BugKey> Judge::run(const Case& c, uint8_t* cells)
         other_.only_known_reads(true);
         const Result r = execute(legal_, reference_, other_);
         legal_.count = 0;
+        const auto reaches_a_call = [&](unsigned i) { // a fault that was meant for a call which is left out must go, too
+            while (i < c.count && specs()[c.steps[i].op].actor == Actor::machine)
+                i++;
+            return i < c.count && r.executed[i];
+        };
         for (unsigned i = 0; i < c.count; i++)
-            if (r.executed[i])
+            if (r.executed[i] && (specs()[c.steps[i].op].actor != Actor::machine || reaches_a_call(i)))
                 legal_.steps[legal_.count++] = c.steps[i];
         run = &legal_;
     }
@@ -53,8 +75,13 @@ std::optional<BugKey> Judge::run(const Case& c, uint8_t* cells)
     open_error_ = r.open_error;
     if (!r.violation || !switches_.oracles || !counts(*run, *r.violation))
         return {};
-    if (!shadow && !session_.found_without_auditor())
-        return {};
+    if (!shadow) {
+        if (!session_.found_without_auditor())
+            return {};
+        for (unsigned i = 0; i < r.step; i++) // the subject lacks a call: what the reference holds for legal is not, then
+            if (!r.executed[i])
+                return {};
+    }
     return key_of(*run, r);
 }
 

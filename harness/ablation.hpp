@@ -24,18 +24,16 @@ bool switch_off(std::string_view names, Switches&);
 
 class Judge {
   public:
-    // `reference`: a sound provider; without the shadow it says which steps are legal.
-    Judge(const dmaudit_provider& subject, const dmaudit_provider& reference, Switches s)
-        : subject_(subject), reference_(reference), switches_(s)
-    {
-    }
+    // `reference`: a sound provider; without the shadow it says which steps are legal (of what the subject has, too).
+    Judge(const dmaudit_provider& subject, const dmaudit_provider& reference, Switches);
 
     // The violation that counts, if any. `cells` as for execute().
     std::optional<BugKey> run(const Case&, uint8_t* cells = nullptr);
     bool refuses_to_open() const { return open_error_ != 0; } // the last case's world
 
   private:
-    const dmaudit_provider &subject_, &reference_;
+    const dmaudit_provider& subject_;
+    dmaudit_provider reference_;
     Switches switches_;
     Session session_, other_; // of the subject; of the reference
     Case legal_;

@@ -63,7 +63,7 @@ std::string last_line(int fd)
     return std::string(at == all.npos ? all : all.substr(at + 1));
 }
 
-Trial verdict(const Child& c, int status, const rusage& used)
+Trial verdict(const Child& c, uint64_t budget, int status, const rusage& used)
 {
     const Progress& p = *c.progress;
     Trial t;
@@ -93,11 +93,13 @@ Trial verdict(const Child& c, int status, const rusage& used)
         t.problem = last_line(c.output);
         if (t.problem.empty())
             t.problem = "ended before it began";
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && (p.state == Progress::over || p.executions >= budget)) {
         t.outcome = Trial::missed;
     } else {
         t.outcome = Trial::crashed;
         t.problem = WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : last_line(c.output);
+        if (t.problem.empty())
+            t.problem = "the process ended in the middle";
     }
     return t;
 }
@@ -140,7 +142,7 @@ void run_trials(const std::vector<Job>& jobs, unsigned at_once, const Limits& li
         int status = 0;
         rusage used{};
         wait4(c.pid, &status, 0, &used);
-        const Trial t = verdict(c, status, used);
+        const Trial t = verdict(c, jobs[c.job].budget, status, used);
         munmap(c.progress, sizeof(Progress));
         for (const int fd : {c.page, c.output, c.ended})
             close(fd);
