@@ -117,10 +117,13 @@ class Generator {
             uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
             if (!profile_.swarm)
                 w = 55;
-            if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>())
+            if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>() &&
+                op != Ops::index_of<ops::ReleaseGroup>())
                 w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
             if (layouts()[op].n_names == 0 && layouts()[op].n_fields == 2 && layouts()[op].shapes[1] != Shape::nth)
                 w /= 3; // masks: they concern what comes later
+            if (op == Ops::index_of<ops::ReleaseGroup>())
+                w *= 2; // it needs a driver and a group
             if (specs()[op].actor == Actor::machine)
                 w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
             weights_[op] = !contains(profile_, op) || off ? 0 : w;
