@@ -12,8 +12,8 @@ void dmaudit_mutant_reset(void)
 }
 
 // By another name here: gcc does not like a function that hides a struct's.
-__attribute__((visibility("default"))) const struct dmaudit_provider* provider_of_the_mutant(void)
-    __asm__(DMAUDIT_PROVIDER_SYMBOL);
+__attribute__((visibility("default"))) const struct dmaudit_provider*
+provider_of_the_mutant(void) __asm__(DMAUDIT_PROVIDER_SYMBOL);
 const struct dmaudit_provider* provider_of_the_mutant(void)
 {
     return &dmaudit::builtin_provider();
