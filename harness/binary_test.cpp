@@ -248,17 +248,17 @@ TEST(Binary, the_meaning_of_codes_does_not_change)
     EXPECT_EQ(print(decoded(bytes)), R"(# dmaudit case 1
 world page=4096 line=64 banks=28K@0xffffffffffff2000 coherent=yes limit=0xffffffffffffffff offset=0x0 mode=conforming
 device coherent=yes limit=0xffffffffffffffff offset=0x0
-k0 = alloc_coherent dev=1 size=52 zero=yes
+p0 = declare_pool dev=1 size=4096 exclusive=yes
 x0 = export_pages at=1
-cpu_read k0 off=31 len=9
+k0 = alloc_from_pool p0 size=2984
 w0 = mmap_coherent k0
 b0 = buffer size=4053 at=2176
-cpu_read k0 off=33 len=14
-m0 = map_single b0 len=4053 dir=from_device
-sync_single_for_cpu k0 len=52
-p0 = declare_pool dev=1 size=1856
+cpu_read k0 off=33 len=128
+m0 = map_single_within b0 len=4053 dir=from_device
+sync_single_for_cpu k0 len=2984
+p1 = declare_pool dev=1 size=1856
 k1 = alloc_coherent dev=1 size=7196 align=4096
-release_pool p0
+release_pool p1
 device_read k1 len=7196
 prefetch b0 len=4053 callback=7
 sync_single_for_device m0 len=4053

@@ -181,8 +181,9 @@ uint64_t boundary(const World& w, unsigned code)
 }
 
 // Every second one opens the device again, and few leave it little.
-uint64_t mask(const World& w, uint64_t device, unsigned code)
+uint64_t mask(const Scope& scope, uint64_t device, unsigned code)
 {
+    const World& w = scope.world();
     if (!(code & 1) || device >= w.n_devices)
         return all_ones;
     const DeviceSpec& d = w.devices[device];
@@ -198,8 +199,17 @@ uint64_t mask(const World& w, uint64_t device, unsigned code)
         return first + size / 2 - 1;
     case 4:
         return first + size - 1;
-    case 5:
-        return first + size / 4 * 3 - 1;
+    case 5: { // of a client's young buffer the last byte, or the last but one
+        const unsigned n = scope.count(obj_buffer, true);
+        if (d.iommu || n == 0)
+            return first + size - 2;
+        const Known& k = scope.recent(obj_buffer, true, (code >> 5) % std::min(n, 2u));
+        auto offset = client_offset(w, k.place, k.length);
+        for (unsigned b = 0; offset && b < w.n_banks; *offset -= w.banks[b++].size)
+            if (*offset < w.banks[b].size)
+                return w.banks[b].phys + *offset + d.offset + k.length - 1 - (code >> 4 & 1);
+        return first + size - 2;
+    }
     case 6:
         return d.limit;
     default:
@@ -240,7 +250,7 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
     case Shape::boundary:
         return boundary(w, code);
     case Shape::mask:
-        return mask(w, c.step.arg[0], code);
+        return mask(c.scope, c.step.arg[0], code);
     case Shape::low_bits: // less than a page, mostly
         return (uint64_t{1} << (code & 31 ? code % (static_cast<unsigned>(std::bit_width(w.page))) : code >> 5 & 31)) - 1;
     case Shape::seed:

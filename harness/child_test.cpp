@@ -41,6 +41,9 @@ struct Bad {
 };
 
 uint8_t* of_the_parent = nullptr;
+// What compilers cannot know.
+volatile uintptr_t nowhere = 64; // an address of no memory
+volatile bool for_ever = true;
 
 TEST(Child, says_what_execute_says)
 {
@@ -103,7 +106,7 @@ class Deaths : public ::testing::TestWithParam<Died> {};
 const Died deaths[] = {
     {"segfault",
      [](void*, const dmaudit_request*, dmaudit_block*) {
-         *reinterpret_cast<volatile int*>(uintptr_t{64}) = 1;
+         *reinterpret_cast<volatile int*>(nowhere) = 1;
          return 0;
      },
      RuleId::provider_crash},
@@ -113,8 +116,9 @@ const Died deaths[] = {
     {"kill", [](void*, const dmaudit_request*, dmaudit_block*) { return raise(SIGKILL); }, RuleId::provider_crash},
     {"loop",
      [](void*, const dmaudit_request*, dmaudit_block*) -> int {
-         for (volatile unsigned n = 0;; n = n + 1)
+         while (for_ever)
              ;
+         return 0;
      },
      RuleId::no_progress},
     {"sleep",

@@ -81,6 +81,16 @@ class Generator {
             byte = static_cast<uint8_t>(rng_.next());
         header[0] = 1;
         codes::read_header(header, out_.world, out_.expect);
+        // Bitmaps of several words, now and then: what lies between them is not in small worlds.
+        if (constexpr uint64_t large = 2 << 20; header[cell_bytes - 1] % 64 == 0) {
+            const World small = out_.world;
+            const BankSpec only{out_.world.banks[0].phys, large};
+            out_.world.banks = World{}.banks;
+            out_.world.banks[0] = only;
+            out_.world.n_banks = 1;
+            if (!world_error(out_.world).empty())
+                out_.world = small;
+        }
         out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
         if (profile_.facets == facet_pool) // a device behind an IOMMU has none
             for (DeviceSpec& d : out_.world.devices)

@@ -147,8 +147,9 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
         if (dir != same_direction && dir != p.dir &&
             (p.dir != bidirectional || dir != (for_cpu ? from_device : to_device)))
             return false;
-        if (for_cpu) // would lose what the CPU wrote; two intervals are more than is kept here
-            return !(p.dirty && p.dir != to_device && (p.dirt.empty() || p.dirt.meets(r))) && (p.cpu.empty() || (r.from <= p.cpu.to && p.cpu.from <= r.to));
+        if (for_cpu) // would lose what the CPU wrote there; two intervals are more than is kept here
+            return !(p.dirty && p.dir != to_device && (p.wrote.empty() || p.wrote.meets(r))) &&
+                   (p.cpu.empty() || (r.from <= p.cpu.to && p.cpu.from <= r.to));
         if (p.dirty) // whole, so that no line stays half dirty
             return r.contains(p.cpu);
         return p.dir != bidirectional || p.cpu.contains(r) || p.ready.empty();
@@ -283,7 +284,8 @@ bool Phases::legal(const Step& s) const
     if (l.place != Layout::absent && (s.arg[l.size] == 0 || s.arg[l.size] > scope_.space(l.makes).largest ||
                                       scope_.free_place(l.makes, s.arg[l.place], s.arg[l.size]) != s.arg[l.place]))
         return false;
-    if (l.makes == obj_buffer && !coherent_world() && !crowded_) { // a neighbour in the same line makes most of what follows illegal
+    if (l.makes == obj_buffer && !coherent_world() &&
+        !crowded_) { // a neighbour in the same line makes most of what follows illegal
         const Interval mine{s.arg[l.place] / scope_.world().line,
                             (s.arg[l.place] + s.arg[l.size] - 1) / scope_.world().line + 1};
         for (const Known& o : scope_.objects())
@@ -315,9 +317,10 @@ bool Phases::legal(const Step& s) const
         const auto o = unpack<ops::MapSingleWithin>(s);
         return (!o.boundary.v || o.len.v <= o.boundary.v) && can_map(*used, r, o.dir.v, o.dev.v);
     }
-    case is<ops::SetMask>: // a mask of 0 is refused
+    case is<ops::SetMask>:
     case is<ops::SetCoherentMask>:
-        return unpack<ops::SetMask>(s).mask.v != 0 && unpack<ops::SetMask>(s).dev.v < scope_.world().n_devices;
+    case is<ops::SetMinAlignMask>: // all begin with the same field; what cannot be had is refused, and nobody's mistake
+        return unpack<ops::SetMask>(s).dev.v < scope_.world().n_devices;
     case is<ops::MapSgtable>: // both have the same fields
     case is<ops::MapSg>: {
         const auto o = unpack<ops::MapSg>(s);
@@ -421,7 +424,7 @@ void Phases::append(const Step& s)
         break;
     case is<ops::SetCoherentMask>: {
         const auto o = unpack<ops::SetCoherentMask>(s);
-        if (o.dev.v < max_devices)
+        if (o.dev.v < max_devices && o.mask.v)
             coherent_mask_[o.dev.v] = o.mask.v;
         break;
     }
@@ -488,11 +491,7 @@ void Phases::append(const Step& s)
         p.ready.add(r);
         for (const Known& o : scope_.objects())
             if (o.alive && parent(o) == used && r.meets(Interval{0, o.length}.shifted(o.base))) {
-                const Interval wrote = r.common(Interval{0, o.length}.shifted(o.base)).shifted(-o.base);
-                Interval& dirt = of(o).dirt;
-                dirt = of(o).dirty && !dirt.empty() ? Interval{std::min(dirt.from, wrote.from), std::max(dirt.to, wrote.to)}
-                                                    : wrote;
-                of(o).dirty = true;
+                of(o).wrote_in(r.common(Interval{0, o.length}.shifted(o.base)).shifted(-o.base));
                 if (of(o).dir == from_device)
                     of(o).ready.add(r.common(Interval{0, o.length}.shifted(o.base)).shifted(-o.base));
             }
@@ -544,6 +543,8 @@ void Phases::append(const Step& s)
     case is<ops::SyncForDevice>:
         p.cpu.remove(r);
         p.dirty = p.dirty && !p.cpu.empty();
+        if (!p.dirty)
+            p.wrote = {};
         break;
     case is<ops::CacheMaintenance>:
         if (unpack<ops::CacheMaintenance>(s).op.v != 1) // drops what was never written back

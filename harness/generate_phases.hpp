@@ -35,12 +35,19 @@ class Phases {
 
   private:
     struct Phase {
-        Interval ready;     // bytes with a known value; of a mapping: those that the device has written
-        Interval cpu;       // of a mapping: bytes handed back to the CPU
+        Interval ready;      // bytes with a known value; of a mapping: those that the device has written
+        Interval cpu;        // of a mapping: bytes handed back to the CPU
         bool tested = false; // a single mapping, for its error
-        Interval dirt;      // of a mapping: all that the CPU wrote since then lies in it
-        bool dirty = false; // of a mapping: the CPU wrote since then
+        bool dirty = false;  // of a mapping: the CPU wrote since then
+        Interval wrote;      // and where, at most; empty: anywhere
         uint64_t dir = 0, device = 0;
+        void wrote_in(Interval r)
+        {
+            if (dirty && wrote.empty())
+                return; // anywhere, as before
+            wrote = dirty ? Interval{wrote.from < r.from ? wrote.from : r.from, wrote.to > r.to ? wrote.to : r.to} : r;
+            dirty = true;
+        }
     };
     const Scope& scope_;
     std::array<Phase, max_steps> phases_{};

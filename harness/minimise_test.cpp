@@ -74,6 +74,17 @@ TEST(Minimise, every_accepted_case_is_valid_and_cheaper)
              {20000, 0});
 }
 
+TEST(Minimise, a_plainer_op_takes_the_place_of_one_that_makes_the_same)
+{
+    const Parsed p = parse("b0 = buffer size=64\nm0 = map_single_within b0 off=8 len=8 dir=to_device limit=4096\n"
+                           "cpu_read b0 len=1\n");
+    ASSERT_TRUE(p.ok) << p.error.message;
+    const Minimised m = minimise(p.value, [](const Case& c) { // any map, of the bytes from 8 on
+        return c.count == 3 && c.steps[1].arg[2] == 8;
+    });
+    EXPECT_EQ(print(m.value.steps[1]), "m0 = map_single b0 off=8 len=0 dir=bidirectional");
+}
+
 TEST(Minimise, what_does_not_fail_each_time_is_left_as_it_is)
 {
     Case c;
@@ -96,7 +107,8 @@ TEST(Minimise, without_unrelated_keeps_what_the_last_step_depends_on)
                            "len=1\nunmap_single m1\nunmap_single m0\n");
     ASSERT_TRUE(p.ok);
     std::string left;
-    for (const Step& s : without_unrelated(p.value).all())
+    const Case kept = without_unrelated(p.value);
+    for (const Step& s : kept.all())
         left += print(s) + "; ";
     EXPECT_EQ(left, "b0 = buffer size=64; fail nth=1; m0 = map_single b0 len=64 dir=to_device; cpu_read b0 len=1; "
                     "unmap_single m0; ");

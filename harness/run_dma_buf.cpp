@@ -230,7 +230,7 @@ Skip Run::access_attachment(Tag t, uint32_t device, uint64_t off, uint64_t len, 
         }
         if (write)
             device_writes(device, original, {*at, mine.len}, seed + i);
-        else if (rec.alone) // what several importers see of each other nobody promises
+        else if (rec.alone) // what one sees of what another writes nobody promises
             check_exported_read(original, *at, device, rec.bounced);
     }
     return Skip::executed;

@@ -177,6 +177,46 @@ TEST(Session, a_provider_that_does_not_open_leaves_it_closed_and_clean)
     EXPECT_FALSE(s.violation());
 }
 
+// Opens and closes without a fault, but keeps something. `keep` is called at the end.
+std::optional<Violation> after_close(void (*keep)(const dmaudit_platform&))
+{
+    static void (*what)(const dmaudit_platform&);
+    what = keep;
+    static const dmaudit_provider keeps = [] {
+        dmaudit_provider p = scribbler;
+        p.open = [](const dmaudit_platform* platform, void** ctx) -> int {
+            *ctx = const_cast<dmaudit_platform*>(platform);
+            return DMAUDIT_OK;
+        };
+        p.close = [](void* ctx) { what(platform_of(ctx)); };
+        return p;
+    }();
+    Session s;
+    EXPECT_EQ(s.open(two_banks(0), keeps), DMAUDIT_OK);
+    s.close();
+    return s.violation();
+}
+
+TEST(Session, what_close_leaves_behind_is_a_violation)
+{
+    EXPECT_FALSE(after_close([](const dmaudit_platform&) {}));
+    EXPECT_FALSE(after_close([](const dmaudit_platform& p) { p.meta_free(p.self, p.meta_alloc(p.self, 100)); }));
+    const auto metadata = after_close([](const dmaudit_platform& p) { p.meta_alloc(p.self, 100); });
+    ASSERT_TRUE(metadata);
+    EXPECT_EQ(metadata->rule, RuleId::lost_capacity);
+    const auto pages =
+        after_close([](const dmaudit_platform& p) { p.set_uncached(p.self, p.banks[0].phys, p.page, 1); });
+    ASSERT_TRUE(pages);
+    EXPECT_EQ(pages->rule, RuleId::lost_capacity);
+    const auto lock = after_close([](const dmaudit_platform& p) {
+        static uint64_t word;
+        word = 0;
+        p.lock(p.self, &word);
+    });
+    ASSERT_TRUE(lock);
+    EXPECT_EQ(lock->rule, RuleId::no_progress);
+}
+
 TEST(Session, an_open_one_closes_itself_at_its_end)
 {
     static int closed;

@@ -205,12 +205,15 @@ class StateWriter {
         const Ledger& l = a_.managed();
         for (unsigned i = 0; i < machine_.spec().n_devices; i++)
             add(l.bound(i));
-        for (uint32_t i = 0; i < l.count(); i++) { // in order; groups and actions by their place alone
+        add(l.next_id); // groups that are gone are asked for: they must be refused
+        for (uint32_t i = 0; i < l.count(); i++) { // in order; actions by their place alone
             const Resource& r = l[i];
             add(static_cast<uint64_t>(r.kind));
             add(r.device);
             add(uint64_t{r.uncached} << 1 | r.late);
             add(reference(r.tag));
+            if (r.kind == Resource::Kind::group)
+                add(r.id);
             if (r.kind == Resource::Kind::action)
                 add(l.action(r.which).runs);
         }

@@ -9,7 +9,8 @@
 // live records of each kind are put into an order that depends on their contents alone, and references are written as
 // places in that order. Two states with the same words are then the same but for a renaming of live objects, and every
 // legal move of the one is, renamed, a move of the other that reaches the same state again. What is dead is left out
-// too: a client that conforms never names it, and no slot or number is used twice.
+// too: a client that conforms never names it, and no slot or number is used twice. (But for groups of managed DMA: one
+// that is gone may be named, to be refused; so their numbers stay in.)
 //
 // Not part of a state is the order of a registry's list, which decides in which order things are given back at the end
 // of a case: each state is given back in one order, that of the case that reached it first. Other orders are moves.

@@ -18,7 +18,7 @@ struct Verifier::Search final : KnownStates {
     Search(const VerifyScope& s, const dmaudit_provider& p, const VerifyLimits& l)
         : scope(s), provider(p), limits(l), moves(scope)
     {
-        result.merging = l.merge && DMAUDIT_HAS(&p, state_hash);
+        result.merging = l.merge && DMAUDIT_HAS(&provider, state_hash);
     }
 
     // See Verifier.

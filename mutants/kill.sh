@@ -15,6 +15,8 @@ for patch in "$source"/mutants/checker/*.patch; do
         [[ -x $program ]] || { echo "$patch: no program $program" >&2; bad=1; continue; }
         if [[ $killer == regressions ]]; then
             run=("$source/corpus/replay.sh" "$program" "$source/corpus/regressions")
+        elif [[ $killer == mutant_prove ]]; then
+            run=("$program" "$source/mutants/allocator" "$(dirname "$programs")")
         else
             run=("$program" --gtest_brief=1)
         fi
@@ -22,7 +24,7 @@ for patch in "$source"/mutants/checker/*.patch; do
         code=$?
         case $code in
         0) echo "$patch: survives $killer" >&2; bad=1 ;;
-        124 | 126 | 127) echo "$patch: $killer ended with code $code, which shows nothing" >&2; bad=1 ;;
+        2 | 124 | 126 | 127) echo "$patch: $killer ended with code $code, which shows nothing" >&2; bad=1 ;;
         *) killed=$((killed + 1)) ;;
         esac
     done

@@ -41,6 +41,11 @@ class Bare {
     int free_noncoherent(const dmaudit_block&, uint32_t direction);
     int map_sg(const dmaudit_request&, dmaudit_sg&);
     int unmap_sg(const dmaudit_sg&, uint32_t attrs = 0);
+    // Any other call of the table: `f(provider, ctx)`.
+    template <class F> int make(F f)
+    {
+        return call([&] { return f(provider_, ctx_); });
+    }
     // Closes the provider: metadata, uncached pages and locks are all given back.
     void close();
 

@@ -263,46 +263,6 @@ bool Auditor::check_range(uint64_t offset, uint64_t length, uint64_t size, RuleI
     return true;
 }
 
-// What was unmapped or freed is out of the device's reach, but for pages that others of its mappings share.
-bool Auditor::check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag t)
-{
-    if (const auto at = first_translated(device, bus, gone, 0))
-        return fail(RuleId::still_reachable, gone, t, "the IOMMU still translates an address of it", 0, *at), false;
-    return true;
-}
-
-// The first page of a range that the IOMMU translates, for nobody but (if it is alive still) `self`.
-std::optional<uint64_t> Auditor::first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const
-{
-    if (!iommu(device) || !audits_ || promises(DMAUDIT_TRAIT_LAZY_FLUSH) || gone.empty())
-        return {};
-    // By page numbers: the last page of all ends where no Range can.
-    const auto shared = [&](uint32_t owner, uint64_t first, uint64_t len, uint64_t page) {
-        return owner == device && first / around_.page <= page && page <= (first + (len - 1)) / around_.page;
-    };
-    for (uint64_t page = bus / around_.page; page <= (bus + (gone.len - 1)) / around_.page; page++) {
-        if (!evidence_->translate(device, page * around_.page, 1))
-            continue;
-        bool used = false;
-        for (uint32_t i = 0; i < mappings_.live_count() && !used; i++) {
-            const MappingRecord& m = mappings_[mappings_.live(i)];
-            used = shared(m.device, m.inner.bus, m.original.len, page);
-        }
-        for (uint32_t i = 0; i < attachments_.live_count() && !used; i++) {
-            const AttachmentRecord& a = attachments_[attachments_.live(i)];
-            for (uint32_t k = 0; k < a.n && a.mapped && !used; k++)
-                used = shared(a.device, a.segments[k].bus, a.segments[k].length, page);
-        }
-        for (uint32_t i = 0; i < blocks_.live_count() && !used; i++) {
-            const BlockRecord& b = blocks_[blocks_.live(i)];
-            used = blocks_.live(i) != self && shared(b.device, b.inner.bus, b.at.len, page);
-        }
-        if (!used)
-            return page * around_.page;
-    }
-    return {};
-}
-
 // A legal call failed: nothing may have changed.
 void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
 {

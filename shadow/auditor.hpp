@@ -226,6 +226,9 @@ class Auditor {
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
+    int pass_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+    bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+    int illegal_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
 
     uint64_t reach_of(uint32_t device, bool memory) const;
     template <class Call>
@@ -254,7 +257,8 @@ class Auditor {
     bool check_last(Tag buf);
     void dropped(Tag buf);
     bool accept_segments(AttachmentRecord&, Tag);
-    void mapped_together(Tag buf);
+    void mapped_together(Tag newcomer, bool unfinished);
+    void handed_to_readers(Tag buf);
     bool check_importer_sees(const AttachmentRecord&, Range);
     bool check_bracket(const BufRecord&, Range, bool write, Tag object);
     bool exported_access(Range, bool write, Tag object);
@@ -280,6 +284,8 @@ class Auditor {
     void note_tail(Tag block);
     bool check_tail(Tag block); // false and a violation: the provider has written into it
     std::optional<uint64_t> first_translated(uint32_t device, uint64_t bus, Range gone, Tag self) const;
+    bool check_rights(uint32_t device, uint64_t bus, Range bytes, Direction, Tag);
+    bool check_isolated(const MappingRecord&, Tag);
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     // managed
     void manage(Resource::Kind, uint32_t device, Tag, uint64_t uncached_before);

@@ -316,8 +316,10 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
     rec.mapped = 1;
     rec.maps[direction] = 1;
     const bool keeps = d != Direction::from || promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN);
+    bool unfinished = false; // a bracket is open, and the CPU has written in it
+    map_.for_each_run(buf.at, [&](Range, uint8_t s) { unfinished |= cache_of(s) == CacheState::cpu_wrote; });
     apply(keeps ? Event::dma_buf_map : Event::dma_buf_map_loses, buf.at);
-    mapped_together(rec.buf);
+    mapped_together(attachment, unfinished);
     if (d != Direction::from)
         check_importer_sees(rec, buf.at);
     marks.hit(Mark::attachment_mapped);
@@ -350,6 +352,8 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                                            rec.direction != Direction::to))
             return wrong(RuleId::wrong_translation, "a device address does not lead to memory that it may use", 0,
                          s.bus);
+        if (!check_rights(rec.device, s.bus, {whole.at + done, s.length}, rec.direction, attachment))
+            return false;
         rec.targets[i] = {*target, s.length};
         if (*target != whole.at + done) {
             if (const auto hit = audits_ ? map_.check(transition(Event::alloc_plain), rec.targets[i]) : std::nullopt)

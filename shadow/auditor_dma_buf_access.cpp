@@ -6,22 +6,38 @@
 
 namespace dmaudit {
 
-// The importers that are mapped see what was handed over: no more can be said if several are and one of them writes.
-void Auditor::mapped_together(Tag buf)
+// An importer was mapped. What each of them sees is known as long as no other that is mapped may write: then nothing but
+// hand-overs and its own writes matter. Of two that write nothing is known, not even to the CPU: fences decide. What the
+// CPU wrote in a bracket that is still open (`unfinished`) was handed to the newcomer; the others get it at the end.
+void Auditor::mapped_together(Tag newcomer, bool unfinished)
 {
-    unsigned mapped = 0;
-    for (uint32_t i = 0; i < attachments_.live_count(); i++)
-        mapped += attachments_[attachments_.live(i)].buf == buf && attachments_[attachments_.live(i)].mapped;
-    bool writes = false;
-    for (uint32_t i = 0; i < attachments_.live_count(); i++) {
-        AttachmentRecord& a = attachments_[attachments_.live(i)];
-        if (a.buf == buf && a.mapped && mapped > 1)
-            a.alone = false, writes |= a.direction != Direction::to;
-        else if (a.buf == buf && a.mapped)
-            a.alone = true;
-    }
-    if (writes)
+    const Tag buf = attachments_[newcomer].buf;
+    unsigned writers = 0;
+    const auto each_mapped = [&](auto f) {
+        for (uint32_t i = 0; i < attachments_.live_count(); i++)
+            if (AttachmentRecord& a = attachments_[attachments_.live(i)]; a.buf == buf && a.mapped)
+                f(a);
+    };
+    each_mapped([&](AttachmentRecord& a) { writers += a.direction != Direction::to; });
+    each_mapped([&](AttachmentRecord& a) { a.alone &= !unfinished; });
+    attachments_[newcomer].alone = true;
+    each_mapped([&](AttachmentRecord& a) { a.alone &= writers == (a.direction != Direction::to ? 1u : 0u); });
+    if (writers > 1)
         apply(Event::dma_buf_confused, bufs_[buf].at);
+}
+
+// The CPU has handed all of the buffer over, and nobody who is mapped may write: all see the same from now on.
+void Auditor::handed_to_readers(Tag buf)
+{
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < attachments_.live_count(); i++) {
+            AttachmentRecord& a = attachments_[attachments_.live(i)];
+            if (a.buf != buf || !a.mapped)
+                continue;
+            if (a.direction != Direction::to)
+                return;
+            a.alone |= pass == 1;
+        }
 }
 
 // After a hand-over to the devices: the importer sees what the CPU sees, where that is known.
@@ -98,6 +114,8 @@ int Auditor::cpu_bracket(Tag ref, uint64_t offset, uint64_t length, uint32_t dir
     if (!writes)
         return rc;
     apply(Event::dma_buf_end, bracket.at);
+    if (bracket.at == rec.at)
+        handed_to_readers(buf);
     for (uint32_t i = 0; i < attachments_.live_count() && !violation_; i++) {
         const AttachmentRecord& a = attachments_[attachments_.live(i)];
         if (a.buf == buf && a.mapped && a.direction != Direction::from && a.alone)

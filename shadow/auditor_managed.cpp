@@ -102,8 +102,13 @@ int Auditor::release_group(uint32_t device, uint64_t nth)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     const uint32_t first = ledger_.group(device, nth);
     if (first == ledger_.count()) {
+        // The youngest that is not open on this device: released, refused, or another device's.
+        uint64_t id = ledger_.next_id;
+        while (id != 0 && ledger_.open(device, id - 1))
+            id--;
+        id = id != 0 ? id - 1 : ledger_.next_id;
         const uint64_t uncached_before = evidence_->uncached_pages();
-        const int rc = inner_->managed->release_group(ctx_, device, 0);
+        const int rc = inner_->managed->release_group(ctx_, device, id);
         if (violation_ || !managed_stands())
             return rc;
         if (rc == DMAUDIT_OK)

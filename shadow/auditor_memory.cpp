@@ -132,6 +132,8 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
         iommu(req.device) && reachable &&
         !evidence_->reaches(req.device, b.bus, req.size, d != Direction::from, d != Direction::to))
         return fail(RuleId::wrong_translation, r, pool, "the IOMMU denies the device a part of the block"), false;
+    if (reachable && noncoherent && !check_rights(req.device, b.bus, r, mapped_by(e), pool))
+        return false;
     if (nc && !cached && !evidence_->uncached(r))
         return fail(RuleId::not_coherent, r, pool, "a block for a non-coherent device lies in cached pages"), false;
     if (nc && cached && (granted.at % around_.line || granted.len % around_.line))

@@ -55,41 +55,74 @@ int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, d
     return rc;
 }
 
-int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, Via via)
+// The call that takes such a block back.
+int Auditor::pass_noncoherent_free(const dmaudit_block& b, uint32_t direction, Via via)
+{
+    return (via == Via::managed ? inner_->managed->free_noncoherent
+            : via == Via::pages ? inner_->coherent->free_pages
+                                : inner_->coherent->free_noncoherent)(ctx_, &b, direction);
+}
+
+// Does the client name a live block of this kind, and every field of it?
+bool Auditor::check_noncoherent_free(const dmaudit_block& b, uint32_t direction, Via via)
 {
     const auto tag = static_cast<Tag>(b.cookie[0]);
     if (!check_alive(tag, Kind::block, RuleId::double_free))
-        return withheld;
+        return false;
     const BlockRecord& rec = blocks_[tag];
     const bool managed = via == Via::managed, pages = via == Via::pages;
     if (rec.noncoherent() && rec.pages != pages)
-        return fail(RuleId::wrong_kind, rec.at, tag,
-                    pages ? "the block is not from dma_alloc_pages" : "pages are freed with dma_free_pages"),
-               withheld;
-    if (rec.managed != managed)
-        return fail(RuleId::wrong_kind, rec.at, tag,
-                    managed ? "the block is not managed" : "managed memory is freed with the call for managed memory"),
-               withheld;
-    if (b.device != rec.device)
-        return fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device,
-                    b.device),
-               withheld;
-    if (b.size != rec.at.len || b.bus != rec.inner.bus)
-        return fail(RuleId::free_mismatch, rec.at, tag, "size or address against the block's", rec.at.len, b.size),
-               withheld;
-    if (!judge(Event::noncoherent_free, rec.at, tag))
+        fail(RuleId::wrong_kind, rec.at, tag,
+             pages ? "the block is not from dma_alloc_pages" : "pages are freed with dma_free_pages");
+    else if (rec.managed != managed)
+        fail(RuleId::wrong_kind, rec.at, tag,
+             managed ? "the block is not managed" : "managed memory is freed with the call for managed memory");
+    else if (b.device != rec.device)
+        fail(RuleId::wrong_device, rec.at, tag, "the block was allocated for another device", rec.device, b.device);
+    else if (b.size != rec.at.len || b.bus != rec.inner.bus)
+        fail(RuleId::free_mismatch, rec.at, tag, "size or address against the block's", rec.at.len, b.size);
+    else if (judge(Event::noncoherent_free, rec.at, tag) &&
+             (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction))
+        fail(RuleId::wrong_direction, rec.at, tag, "direction against the block's");
+    return !violation_;
+}
+
+// An illegal free: a provider that promises to detect it must refuse it.
+int Auditor::illegal_noncoherent_free(const dmaudit_block& b, uint32_t direction, Via via)
+{
+    const auto tag = static_cast<Tag>(b.cookie[0]);
+    if (!forward_illegal_ || !promises(DMAUDIT_PROMISES_DETECTION) || violation_->rule == RuleId::free_while_mapped ||
+        b.device >= around_.n_devices || !blocks_.known(tag))
         return withheld;
-    if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
-        return fail(RuleId::wrong_direction, rec.at, tag, "direction against the block's"), withheld;
+    if (blocks_.alive(tag) && blocks_[tag].managed && via != Via::managed)
+        return withheld; // what the driver will give back is nobody's to detect
+    if (blocks_.alive(tag) && blocks_[tag].pages != (via == Via::pages))
+        return withheld; // both calls may well lead to one
+    dmaudit_block forwarded = b;
+    forwarded.cookie[0] = blocks_[tag].inner.cookie[0];
+    forwarded.cookie[1] = blocks_[tag].inner.cookie[1];
+    forwarded.cpu =
+        blocks_[tag].opaque ? nullptr : static_cast<uint8_t*>(b.cpu) - around_.client_view + around_.provider_view;
+    const int rc = pass_noncoherent_free(forwarded, direction, via);
+    if (rc != DMAUDIT_OK)
+        return withheld;
+    violation_.reset();
+    fail(RuleId::wrong_return, bytes_of(tag), tag, "an illegal free was promised to be detected, and succeeded");
+    return rc;
+}
+
+int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, Via via)
+{
+    if (!check_noncoherent_free(b, direction, via))
+        return illegal_noncoherent_free(b, direction, via);
+    const auto tag = static_cast<Tag>(b.cookie[0]);
+    const BlockRecord& rec = blocks_[tag];
     if (!check_tail(tag))
         return withheld;
     evidence_->reload(rec.at); // nobody waits any more for what the device wrote
     scribble_over(rec.at);
     current_ = rec.at;
-    const int rc =
-        (managed ? inner_->managed->free_noncoherent
-         : pages ? inner_->coherent->free_pages
-                 : inner_->coherent->free_noncoherent)(ctx_, &rec.inner, direction);
+    const int rc = pass_noncoherent_free(rec.inner, direction, via);
     current_ = {};
     if (violation_)
         return rc;

@@ -61,11 +61,12 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
     current_ = {};
     if (violation_)
         return rc;
-    if (table && (sg.n_entries != rec.n || (rc != DMAUDIT_OK && sg.n_segments != 0))) {
-        fail(RuleId::failure_has_effect, rec.hull, 0,
-             "a map changed the table's orig_nents, or failed and changed its nents", rec.n, sg.n_entries);
-        return rc;
-    }
+    if (table && sg.n_entries != rec.n)
+        return fail(RuleId::wrong_return, rec.hull, 0, "the map changed the table's orig_nents", rec.n, sg.n_entries), rc;
+    if (table && rc != DMAUDIT_OK && sg.n_segments != 0)
+        return fail(RuleId::failure_has_effect, rec.hull, 0, "a map that failed changed the table's nents", 0,
+                    sg.n_segments),
+               rc;
     if (table && rc != DMAUDIT_OK && rc != DMAUDIT_EINVAL && rc != DMAUDIT_ENOMEM && rc != DMAUDIT_EIO) {
         fail(RuleId::wrong_return, rec.hull, 0, "a table is refused with EINVAL, ENOMEM or EIO", DMAUDIT_EIO,
              static_cast<uint64_t>(rc));

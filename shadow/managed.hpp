@@ -65,6 +65,15 @@ class Ledger {
         return n_;
     }
 
+    // Is a group of this name open on the device?
+    bool open(uint32_t device, uint64_t id) const
+    {
+        for (uint32_t i = 0; i < n_; i++)
+            if (resources_[i].kind == Resource::Kind::group && resources_[i].device == device && resources_[i].id == id)
+                return true;
+        return false;
+    }
+
     ActionRecord* new_action(Auditor& a) // null: no room
     {
         if (n_actions_ == capacity)

@@ -341,7 +341,7 @@ TEST(Protocol, EveryRuleItNamesCanBeReached)
 // Rules that no byte's state can tell, and who does.
 TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
 {
-    enum Where { registry, lines, after_the_call, machine, tool };
+    enum Where { registry, lines, after_the_call, machine, runner, tool };
     const std::map<R, Where> elsewhere{// names, sizes, devices, directions: asked before the table
                                        {R::free_mismatch, registry},
                                        {R::wrong_device, registry},
@@ -351,6 +351,7 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::use_after_release, registry},
                                        {R::wrong_identity, registry},
                                        {R::wrong_count, registry},
+                                       {R::unchecked_mapping_error, registry},
                                        // bytes of one line together: asked after the table
                                        {R::shared_cache_line, lines},
                                        {R::invalidate_destroys_neighbour, lines},
@@ -377,6 +378,12 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::never_released, after_the_call},
                                        {R::released_twice, after_the_call},
                                        {R::released_early, after_the_call},
+                                       {R::metadata_exposed, after_the_call},
+                                       {R::excess_rights, after_the_call},
+                                       {R::exposes_neighbour, after_the_call},
+                                       // by running the case in a child, or again
+                                       {R::provider_crash, runner},
+                                       {R::not_deterministic, runner},
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},

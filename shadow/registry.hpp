@@ -153,7 +153,7 @@ struct AttachmentRecord {
     uint32_t device, mapped;
     std::array<uint32_t, 3> maps; // of `mapped`, by enum dmaudit_direction
     Direction direction;          // of the mapping that they share
-    bool bounced, alone; // alone: no other attachment was mapped beside it
+    bool bounced, alone; // alone: no other that was mapped beside it may write
     uint32_t n;
     std::array<dmaudit_sg_segment, SgRecord::most> segments;
     std::array<Range, SgRecord::most> targets;

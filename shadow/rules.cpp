@@ -194,6 +194,12 @@ constexpr std::array<Rule, rule_count> table{{
     {R::metadata_exposed, "metadata-exposed", provider, 668,
      "the provider changed bytes of a live block's granted tail, which the device can reach",
      "Keep headers, footers and free lists outside of what is granted: a device that overruns the block writes there."},
+    {R::excess_rights, "excess-rights", provider, 732,
+     "a device behind an IOMMU may do more with mapped memory than the direction of its mapping says",
+     "to_device needs the right to read, from_device the right to write, and neither the other one."},
+    {R::exposes_neighbour, "exposes-neighbour", provider, 668,
+     "a device behind an IOMMU reaches bytes beside its mapping that were promised to be out of its reach",
+     "A translation is whole pages: map a bounce buffer with pages of its own for what begins or ends inside of one."},
 }};
 
 constexpr bool in_order()

@@ -77,6 +77,8 @@ enum class RuleId : uint8_t {
     provider_crash,
     not_deterministic,
     metadata_exposed,
+    excess_rights,
+    exposes_neighbour,
     count_
 };
 

@@ -300,6 +300,45 @@ gives 0 fuzz --ops 20000 --findings none
 check 'as many operations as were asked for, and not many more' \
     awk '/ steps: /{ n = $3 } END { exit !(n >= 20000 && n < 20200) }' out
 
+# ---- verify: every case of a small scope ----
+gives 0 verify --facet streaming --depth 2
+says out 'every case up to depth 2 was run; equal states are merged'
+says out '0 findings'
+silent err
+grep -v 'cases/s' out >first
+gives 0 verify --facet streaming --depth 2 --threads 2
+check 'verify: the same on two threads' diff <(grep -v 'cases/s' out) first
+gives 0 verify --facet streaming --depth 2 --no-merge
+says out 'equal states are not merged'
+if "$dmaudit" providers | grep -q '^linux:'; then
+    gives 0 verify --provider linux --facet pool --scope deep --depth 3
+    says out 'the provider offers no hash of its state, so equal states are not merged'
+fi
+gives 0 verify --facet pool --list
+says out 'declare_pool dev={0,1}'
+gives 0 verify --facet pool --depth 3 --runs 100 --state kept
+says out 'not complete (the budget of executions is used up)'
+gives 0 verify --facet pool --depth 3 --state kept
+says out 'goes on from kept'
+grep -A4 '^ *depth' out >resumed
+gives 0 verify --facet pool --depth 3
+check 'verify: the same when it is resumed' diff <(grep -A4 '^ *depth' out) resumed
+gives 2 verify --facet streaming --depth 3 --state kept
+says err '--state kept: it is of another search'
+head -c 3000 kept >cut
+gives 2 verify --facet pool --depth 3 --state cut
+says err '--state cut: the file is damaged or cut off'
+gives 2 verify --facet pool --depth 2 --state nowhere/kept
+says err 'nowhere/kept'
+gives 2 verify --facet nonsense
+says err 'a facet of streaming coherent pool'
+gives 2 verify --provider nonsense
+gives 2 verify --depth 0
+gives 1 verify --provider broken-no-clean-at-map --facet streaming --depth 2 --findings found-by-verify
+says out 'missing-invalidate'
+says out 'saved in found-by-verify'
+gives 0 run --provider broken-no-clean-at-map found-by-verify
+
 # ---- in child processes ----
 gives 0 run --isolate clean.dma
 gives 1 run --isolate broken.dma

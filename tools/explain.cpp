@@ -72,6 +72,9 @@ constexpr Bit bits[] = {{DMAUDIT_PROMISES_ALIGNMENT, "alignment"},
                         {DMAUDIT_PROMISES_THREAD_SAFETY, "thread safety"},
                         {DMAUDIT_PROMISES_NO_KERNEL_MAPPING, "opaque handles"},
                         {DMAUDIT_PROMISES_IOMMU, "IOMMU"},
+                        {DMAUDIT_PROMISES_MIN_ALIGN_MASK, "min_align_mask"},
+                        {DMAUDIT_PROMISES_RIGHTS, "rights per direction"},
+                        {DMAUDIT_PROMISES_ISOLATION, "isolation of neighbours"},
                         {DMAUDIT_TRAIT_LAZY_FLUSH, "(lazy flush)"},
                         {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"},
                         {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
@@ -81,9 +84,10 @@ constexpr Bit bits[] = {{DMAUDIT_PROMISES_ALIGNMENT, "alignment"},
 int providers()
 {
     for (const dmaudit_provider* p : all_providers()) {
-        fmt::print("{}: {}\n  facets:  {}{}{}{}{}{}\n  promises:", p->name, p->summary, p->coherent ? " coherent" : "",
+        fmt::print("{}: {}\n  facets:  {}{}{}{}{}{}{}\n  promises:", p->name, p->summary, p->coherent ? " coherent" : "",
                    p->streaming ? " streaming" : "", p->pool ? " pool" : "", p->scatter ? " scatter" : "",
-                   p->managed ? " managed" : "", p->dma_buf ? " dma-buf" : "");
+                   p->managed ? " managed" : "", p->dma_buf ? " dma-buf" : "",
+                   DMAUDIT_HAS(p, parameters) ? " parameters" : "");
         std::string_view between = " ";
         for (const Bit& b : bits)
             if (p->promises & b.bit) {

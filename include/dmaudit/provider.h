@@ -281,6 +281,8 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_NO_KERNEL_MAPPING (1ull << 12) /* NO_KERNEL_MAPPING is honoured: such blocks have no CPU address */
 #define DMAUDIT_PROMISES_IOMMU (1ull << 13) /* serves devices behind an IOMMU; to others none is shown */
 #define DMAUDIT_PROMISES_MIN_ALIGN_MASK (1ull << 14) /* bounce buffers keep the address bits of the device's min_align_mask */
+#define DMAUDIT_PROMISES_RIGHTS (1ull << 15)    /* behind an IOMMU a device may do no more than the directions of its mappings say */
+#define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */

@@ -18,12 +18,16 @@ const dmaudit_provider& inner()
     return builtin_provider();
 }
 
-constexpr size_t count = defect_count + dma_buf_defect_count + crash_defect_count;
+constexpr size_t count = defect_count + dma_buf_defect_count + crash_defect_count + parameter_defect_count;
 const Defect& defect(size_t n)
 {
-    return n < defect_count                          ? defects[n]
-           : n < defect_count + dma_buf_defect_count ? dma_buf_defects[n - defect_count]
-                                                     : crash_defects[n - defect_count - dma_buf_defect_count];
+    if (n < defect_count)
+        return defects[n];
+    n -= defect_count;
+    if (n < dma_buf_defect_count)
+        return dma_buf_defects[n];
+    n -= dma_buf_defect_count;
+    return n < crash_defect_count ? crash_defects[n] : parameter_defects[n - crash_defect_count];
 }
 
 template <size_t Index> int open_broken(const dmaudit_platform* platform, void** ctx)
@@ -56,10 +60,12 @@ void close(void* ctx)
     platform->meta_free(platform->self, ctx);
 }
 
+} // namespace
+
 // The calls of the built-in provider, with the defect's say before and after.
 
-const dmaudit_coherent coherent{
-    sizeof coherent,
+constinit const dmaudit_coherent coherent_as_it_is{
+    sizeof(dmaudit_coherent),
     0,
     [](void* ctx, const dmaudit_request* request, dmaudit_block* out) {
         const In in(self(ctx), Call::alloc);
@@ -101,10 +107,18 @@ const dmaudit_coherent coherent{
         return in.i.defect->skips_sync_noncoherent
                    ? static_cast<int>(DMAUDIT_OK)
                    : inner().coherent->sync_noncoherent(in.i.ctx, block, offset, length, direction, phase);
+    },
+    [](void* ctx, const dmaudit_request* request, uint32_t direction, dmaudit_block* out) {
+        const In in(self(ctx), Call::alloc_noncoherent);
+        return inner().coherent->alloc_pages(in.i.ctx, request, direction, out);
+    },
+    [](void* ctx, const dmaudit_block* block, uint32_t direction) {
+        const In in(self(ctx), Call::free_noncoherent);
+        return inner().coherent->free_pages(in.i.ctx, block, direction);
     }};
 
-const dmaudit_streaming streaming{
-    sizeof streaming,
+constinit const dmaudit_streaming streaming_as_it_is{
+    sizeof(dmaudit_streaming),
     0,
     [](void* ctx, const dmaudit_request* request, void* cpu, uint32_t direction, dmaudit_mapping* out) {
         const In in(self(ctx), Call::map);
@@ -134,8 +148,8 @@ const dmaudit_streaming streaming{
         return inner().streaming->cache(in.i.ctx, cpu, length, op);
     }};
 
-const dmaudit_pool pool{
-    sizeof pool,
+constinit const dmaudit_pool pool_as_it_is{
+    sizeof(dmaudit_pool),
     0,
     [](void* ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t* exclusive) {
         const In in(self(ctx), Call::declare);
@@ -174,8 +188,9 @@ const dmaudit_pool pool{
         return inner().pool->release(in.i.ctx, device);
     }};
 
-const dmaudit_scatter scatter{
-    sizeof scatter, 0,
+constinit const dmaudit_scatter scatter_as_it_is{
+    sizeof(dmaudit_scatter),
+    0,
     [](void* ctx, const dmaudit_request* request, dmaudit_sg* sg) {
         const In in(self(ctx), Call::map_sg);
         dmaudit_request changed = *request;
@@ -194,10 +209,23 @@ const dmaudit_scatter scatter{
     [](void* ctx, const dmaudit_sg* sg, uint32_t n_entries, uint32_t direction, uint32_t phase) {
         const In in(self(ctx), Call::sync_sg);
         return inner().scatter->sync_sg(in.i.ctx, sg, n_entries, direction, phase);
+    },
+    [](void* ctx, const dmaudit_request* request, dmaudit_sg* sg) {
+        const In in(self(ctx), Call::map_sg);
+        return inner().scatter->map_sgtable(in.i.ctx, request, sg);
+    },
+    [](void* ctx, const dmaudit_sg* sg, uint32_t attrs) {
+        const In in(self(ctx), Call::unmap_sg);
+        in.i.count = 0;
+        return inner().scatter->unmap_sgtable(in.i.ctx, sg, attrs);
+    },
+    [](void* ctx, const dmaudit_sg* sg, uint32_t direction, uint32_t phase) {
+        const In in(self(ctx), Call::sync_sg);
+        return inner().scatter->sync_sgtable(in.i.ctx, sg, direction, phase);
     }};
 
-const dmaudit_managed managed{
-    sizeof managed,
+constinit const dmaudit_managed managed_as_it_is{
+    sizeof(dmaudit_managed),
     0,
     [](void* ctx, uint32_t device) { return inner().managed->bind(self(ctx).ctx, device); },
     [](void* ctx, uint32_t device) {
@@ -242,6 +270,18 @@ const dmaudit_managed managed{
     },
     [](void* ctx, uint32_t device, uint64_t id) { return inner().managed->release_group(self(ctx).ctx, device, id); }};
 
+constinit const dmaudit_parameters parameters_as_it_is{
+    sizeof(dmaudit_parameters), 0,
+    [](void* ctx, uint32_t device, uint64_t mask) { return inner().parameters->set_mask(self(ctx).ctx, device, mask); },
+    [](void* ctx, uint32_t device, uint64_t mask) {
+        return inner().parameters->set_coherent_mask(self(ctx).ctx, device, mask);
+    },
+    [](void* ctx, uint32_t device, uint64_t mask) {
+        return inner().parameters->set_min_align_mask(self(ctx).ctx, device, mask);
+    }};
+
+namespace {
+
 // The built-in provider's state and what defects remember.
 int state_hash(void* ctx, uint64_t hash[2])
 {
@@ -258,7 +298,9 @@ int state_hash(void* ctx, uint64_t hash[2])
     add_block(i.first);
     for (uint64_t at = 0; i.snapshot && at < i.snapshot_bytes; at++)
         add(static_cast<const uint8_t*>(i.snapshot)[at]);
-    add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
+    for (const uint64_t mask : i.narrowest)
+        add(mask);
+    add(i.merged), add(i.count), add(i.action != nullptr), add(i.cleans), add(i.exports), add(i.attaches), add(i.vmaps);
     for (const ExportedNote& e : i.exported)
         add(e.buf != 0), add_cpu(e.cpu), add_block(e.block);
     for (const AttachedNote& a : i.attached) {
@@ -270,12 +312,20 @@ int state_hash(void* ctx, uint64_t hash[2])
     return rc;
 }
 
+template <class Table> const Table* table_of(const Table* own, const Table& passed)
+{
+    return own ? own : &passed;
+}
+
 template <size_t... I> std::array<dmaudit_provider, sizeof...(I)> make(std::index_sequence<I...>)
 {
-    return {dmaudit_provider{DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
-                             (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>,
-                             close, &coherent, &streaming, &pool, &scatter, &managed,
-                             defect(I).dma_buf ? defect(I).dma_buf : &dma_buf_as_it_is, nullptr, state_hash}...};
+    return {dmaudit_provider{
+        DMAUDIT_ABI, sizeof(dmaudit_provider), defect(I).name, defect(I).summary,
+        (inner().promises & ~defect(I).promises_not) | defect(I).promises_too, open_broken<I>, close,
+        table_of(defect(I).coherent, coherent_as_it_is), table_of(defect(I).streaming, streaming_as_it_is),
+        &pool_as_it_is, table_of(defect(I).scatter, scatter_as_it_is), table_of(defect(I).managed, managed_as_it_is),
+        table_of(defect(I).dma_buf, dma_buf_as_it_is), table_of(defect(I).parameters, parameters_as_it_is),
+        state_hash}...};
 }
 
 } // namespace

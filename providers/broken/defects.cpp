@@ -288,6 +288,8 @@ const Defect defects[defect_count] = {
      .summary = "zeroes the bytes asked for, not the rest of the last page",
      .before_alloc_from =
          [](Instance& i) {
+             if (i.pool.size == 0) // none was declared, or a managed one
+                 return;
              if (!i.snapshot)
                  i.snapshot = i.real->meta_alloc(i.real->self, i.pool.size);
              if (i.snapshot)

@@ -62,13 +62,15 @@ struct Instance {
     uint32_t count;
     void (*action)(void* data); // of managed DMA
     void* data;
-    uint32_t cleans;      // in this call
-    dmaudit_range mapped; // what was last mapped in an IOMMU
+    uint32_t cleans;           // in this call
+    dmaudit_range mapped;      // what was last mapped in an IOMMU
     ExportedNote exported[16]; // of dma-bufs; the oldest are forgotten
     AttachedNote attached[16];
     ExportedNote no_export;
     AttachedNote no_attachment;
     uint32_t exports, attaches, vmaps;
+    uint32_t merged;       // segments of the table that is being unmapped
+    uint64_t narrowest[8]; // coherent mask of each device, plus 1; 0: none
 };
 
 // While it lives, the instance knows which call is being made.
@@ -114,7 +116,12 @@ struct Defect {
     void (*iommu_map)(Instance&, uint32_t& rights) = nullptr;
     bool (*iommu_unmap)(Instance&) = nullptr;
     bool (*iommu_flush)(Instance&) = nullptr;
-    const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider
+    const dmaudit_dma_buf* dma_buf = nullptr; // null: that of the built-in provider, here and below
+    const dmaudit_coherent* coherent = nullptr;
+    const dmaudit_streaming* streaming = nullptr;
+    const dmaudit_scatter* scatter = nullptr;
+    const dmaudit_managed* managed = nullptr;
+    const dmaudit_parameters* parameters = nullptr;
 };
 
 constexpr size_t defect_count = 56;
@@ -123,7 +130,15 @@ constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];
 constexpr size_t crash_defect_count = 7;
 extern const Defect crash_defects[crash_defect_count];
+constexpr size_t parameter_defect_count = 36;
+extern const Defect parameter_defects[parameter_defect_count];
 extern const dmaudit_dma_buf dma_buf_as_it_is;
+// With the hooks of the defect.
+extern const dmaudit_coherent coherent_as_it_is;
+extern const dmaudit_streaming streaming_as_it_is;
+extern const dmaudit_scatter scatter_as_it_is;
+extern const dmaudit_managed managed_as_it_is;
+extern const dmaudit_parameters parameters_as_it_is;
 
 void intercept_platform(Instance&);
 

@@ -9,6 +9,8 @@
 namespace dmaudit::broken {
 namespace {
 
+volatile uintptr_t nowhere = 64; // an address of no memory, which compilers cannot know
+volatile bool searching = true;
 unsigned opened = 0; // by all instances: the mistake of broken-counts-instances
 
 // The block before the last one, while it lives, gets a byte into its tail.
@@ -28,7 +30,7 @@ const Defect crash_defects[crash_defect_count] = {
     {.name = "broken-segfault-in-free",
      .summary = "accesses memory that is not there when a block is freed",
      .promises_too = DMAUDIT_TRAIT_MAY_ABORT,
-     .before_free = [](Instance&) { *reinterpret_cast<volatile int*>(uintptr_t{64}) = 1; }},
+     .before_free = [](Instance&) { *reinterpret_cast<volatile int*>(nowhere) = 1; }},
     {.name = "broken-abort-in-unmap",
      .summary = "aborts at the second unmap",
      .promises_too = DMAUDIT_TRAIT_MAY_ABORT,
@@ -42,7 +44,7 @@ const Defect crash_defects[crash_defect_count] = {
      .promises_too = DMAUDIT_TRAIT_MAY_ABORT,
      .before_alloc =
          [](Instance& i, dmaudit_request& r, dmaudit_block&) {
-             for (volatile unsigned n = 0; r.size > i.real->page; n = n + 1)
+             while (r.size > i.real->page && searching)
                  ;
              return false;
          }},
