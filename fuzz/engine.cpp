@@ -1,5 +1,6 @@
 #include "fuzz/engine.hpp"
 
+#include "fuzz/feedback.hpp"
 #include "fuzz/plain.hpp"
 #include "harness/report.hpp"
 #include "harness/rng.hpp"
@@ -151,6 +152,7 @@ void run(const Target& t, std::span<const uint8_t> bytes, const dmaudit_provider
     if (watched.judge)
         return run_judged(c);
     const Result r = execute(c, provider, session(), nullptr, cells);
+    tell_engine(cells);
     if (watched.progress)
         watched.canary.look(*watched.progress);
     if (r.violation && counts(c, *r.violation)) {
