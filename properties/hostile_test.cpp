@@ -221,6 +221,9 @@ const Mistake mistakes[] = {
      MAP("from_device") "device_write m200 off=0 len=64 seed=4\nunmap_single m200 used=32",
      "cpu_read b200 off=0 len=64", Device::any, 32},
     {"release_a_pool_with_a_living_block", leak, POOLED, "release_pool p200"},
+    // ---- in worlds where errors are checked ----
+    {"device_reads_an_untested_mapping", unchecked_mapping_error, MAP("to_device"), "device_read m200 off=0 len=8"},
+    {"unmap_an_untested_mapping", unchecked_mapping_error, MAP("bidirectional"), "unmap_single m200"},
     // ---- lines ----
     {"map_two_buffers_of_one_line", shared_cache_line, NEIGHBOURS,
      "m200 = map_single b200 off=0 len=8 dir=from_device dev=0", Device::non_coherent, 8},
@@ -285,6 +288,7 @@ World world_for(const Mistake& m, Rng& rng)
 {
     World w = generated(rng.next(), "all", 0).world;
     w.mode = Mode::hostile;
+    w.check_errors = m.rule == unchecked_mapping_error;
     w.devices[0].limit = all_ones;
     if (m.device != Device::any)
         w.devices[0].coherent = m.device == Device::coherent;
