@@ -285,6 +285,7 @@ World world_for(const Mistake& m, Rng& rng)
 {
     World w = generated(rng.next(), "all", 0).world;
     w.mode = Mode::hostile;
+    w.check_errors = false; // the cases below do not ask
     w.devices[0].limit = all_ones;
     if (m.device != Device::any)
         w.devices[0].coherent = m.device == Device::coherent;
