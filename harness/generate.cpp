@@ -120,6 +120,8 @@ class Generator {
             if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>() &&
                 op != Ops::index_of<ops::ReleaseGroup>())
                 w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
+            if (op == Ops::index_of<ops::ReleaseGroup>())
+                w *= 3; // seldom may what was made since then go
             if (layouts()[op].n_names == 0 && layouts()[op].n_fields == 2 && layouts()[op].shapes[1] != Shape::nth)
                 w /= 3; // masks: they concern what comes later
             if (op == Ops::index_of<ops::ReleaseGroup>())

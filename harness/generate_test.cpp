@@ -22,8 +22,9 @@ TEST_P(EveryProfile, generates_valid_cases_of_its_ops)
         generate(seed, GetParam(), c, 1 + seed % max_steps);
         ASSERT_EQ(case_error(c), "") << print(c);
         ASSERT_EQ(c.count, 1 + seed % max_steps);
-        if (!GetParam().mixed)
+        if (!GetParam().mixed) {
             ASSERT_EQ(c.world.mode, GetParam().mode);
+        }
         for (const Step& s : c.all())
             seen.insert(s.op);
     }
