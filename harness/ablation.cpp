@@ -41,6 +41,7 @@ std::optional<BugKey> Judge::run(const Case& c, uint8_t* cells)
     if (!shadow) { // nobody would skip what is illegal
         legal_ = c;
         legal_.world.mode = Mode::conforming;
+        other_.only_known_reads(true);
         const Result r = execute(legal_, reference_, other_);
         legal_.count = 0;
         for (unsigned i = 0; i < c.count; i++)

@@ -35,11 +35,11 @@ class Phases {
 
   private:
     struct Phase {
-        Interval ready;     // bytes with a known value; of a mapping: those that the device has written
-        Interval cpu;       // of a mapping: bytes handed back to the CPU
+        Interval ready;      // bytes with a known value; of a mapping: those that the device has written
+        Interval cpu;        // of a mapping: bytes handed back to the CPU
         bool tested = false; // a single mapping, for its error
-        bool dirty = false; // of a mapping: the CPU wrote since then
-        Interval wrote;     // and where, at most; empty: anywhere
+        bool dirty = false;  // of a mapping: the CPU wrote since then
+        Interval wrote;      // and where, at most; empty: anywhere
         uint64_t dir = 0, device = 0;
         void wrote_in(Interval r)
         {

@@ -60,6 +60,7 @@ class Minimiser {
             again |= drop_faults();
             again |= simplify_world();
             again |= lower_values();
+            again |= plainer_kinds();
             again |= renumber();
         }
         // The loop above ended because nothing helped; say so by trying, also where the budget ended it.
@@ -276,6 +277,48 @@ class Minimiser {
         return any;
     }
 
+    // Another op that makes the same kind of object, with what both have in common: map_single for map_single_within.
+    bool plainer_kinds()
+    {
+        bool any = false;
+        for (unsigned i = 0; i < best_.value.count && !spent(); i++) {
+            const Step old = best_.value.steps[i];
+            const Layout& from = layouts()[old.op];
+            if (from.makes == obj_none)
+                continue;
+            for (uint8_t op = 0; op < old.op; op++) {
+                const Layout& to = layouts()[op];
+                if (to.makes != from.makes || to.n_names != from.n_names)
+                    continue;
+                Case c = best_.value;
+                c.steps[i] = as(op, old);
+                if (accept(c)) {
+                    any = true;
+                    break;
+                }
+            }
+        }
+        return any;
+    }
+    static Step as(uint8_t op, const Step& old)
+    {
+        Step s;
+        s.op = op;
+        const auto from = specs()[old.op].fields, to = specs()[op].fields;
+        unsigned name = 0; // the names are in the same order
+        for (size_t a = 0; a < to.size(); a++) {
+            if (is_name(to[a].shape)) {
+                s.arg[a] = old.arg[layouts()[old.op].names[name++]];
+                continue;
+            }
+            s.arg[a] = default_of(to[a].shape).value_or(0);
+            for (size_t b = 0; b < from.size(); b++)
+                if (from[b].name == to[a].name)
+                    s.arg[a] = old.arg[b];
+        }
+        return s;
+    }
+
     // b0, b1, ... in the order of their definitions.
     bool renumber()
     {
@@ -302,10 +345,11 @@ class Minimiser {
 
 Cost cost_of(const Case& c)
 {
-    Cost cost{c.count, 0, world_cost(c.world), 0, 0};
+    Cost cost{c.count, 0, world_cost(c.world), 0, 0, 0};
     for (const Step& s : c.all()) {
         const auto fields = specs()[s.op].fields;
         cost.faults += specs()[s.op].actor == Actor::machine;
+        cost.kinds += s.op;
         for (size_t a = 0; a < fields.size(); a++)
             if (is_name(fields[a].shape))
                 cost.names += name_number(s.arg[a]);

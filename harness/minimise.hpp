@@ -24,6 +24,7 @@ struct Cost {
     unsigned steps, faults;
     uint64_t world;
     uint64_t values;
+    uint64_t kinds; // ops that come earlier in the list are the plainer ones
     uint64_t names;
     friend auto operator<=>(const Cost&, const Cost&) = default;
 };

@@ -74,6 +74,17 @@ TEST(Minimise, every_accepted_case_is_valid_and_cheaper)
              {20000, 0});
 }
 
+TEST(Minimise, a_plainer_op_takes_the_place_of_one_that_makes_the_same)
+{
+    const Parsed p = parse("b0 = buffer size=64\nm0 = map_single_within b0 off=8 len=8 dir=to_device limit=4096\n"
+                           "cpu_read b0 len=1\n");
+    ASSERT_TRUE(p.ok) << p.error.message;
+    const Minimised m = minimise(p.value, [](const Case& c) { // any map, of the bytes from 8 on
+        return c.count == 3 && c.steps[1].arg[2] == 8;
+    });
+    EXPECT_EQ(print(m.value.steps[1]), "m0 = map_single b0 off=8 len=0 dir=bidirectional");
+}
+
 TEST(Minimise, what_does_not_fail_each_time_is_left_as_it_is)
 {
     Case c;

@@ -96,6 +96,8 @@ Skip Run::perform(const ops::CpuRead& o)
     if (!auditor_.cpu_access(t, o.off.v, o.len.v, false))
         return Skip::illegal;
     const Range r{auditor_.bytes_of(t).at + o.off.v, o.len.v};
+    if (!session_.can_compare(r))
+        return Skip::impossible;
     if (name_kind(o.object.v) != obj_window) // read through the client's own alias: AddressSanitizer looks on
         for (uint64_t i = 0; i < r.len; i += scratch_.size())
             std::memcpy(scratch_.data(), client(r) + i, std::min<uint64_t>(r.len - i, scratch_.size()));

@@ -120,16 +120,12 @@ bool Session::may_uncache(uint64_t at, uint64_t len)
     return true;
 }
 
-std::optional<uint64_t> Session::first_wrong(Range r) const
+namespace {
+
+// By state: is the byte known to hold what was written last?
+const std::array<bool, 256>& known()
 {
-    const uint8_t* ram = machine_.door();
-    if (!auditor_.audits()) { // nobody knows what is defined: the same work, without a verdict
-        [[maybe_unused]] volatile bool unused = false;
-        const uint8_t* volatile same = ram + r.at;
-        unused = same_bytes(ram + r.at, same, r.len);
-        return {};
-    }
-    static const auto known = [] { // defined, and the CPU may read it, opaque memory through a window
+    static const auto set_of = [] { // defined, and the CPU may read it, opaque memory through a window
         std::array<bool, 256> set{};
         for (unsigned i = 0; i < 256; i++) {
             const auto state = static_cast<uint8_t>(i);
@@ -140,9 +136,30 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
         }
         return set;
     }();
+    return set_of;
+}
+
+} // namespace
+
+bool Session::all_known(Range r) const
+{
+    bool all = true;
+    auditor_.map().for_each_run(r, [&](Range, uint8_t s) { all &= known()[s]; });
+    return all;
+}
+
+std::optional<uint64_t> Session::first_wrong(Range r) const
+{
+    const uint8_t* ram = machine_.door();
+    if (!auditor_.audits()) { // nobody knows what is defined: the same work, without a verdict
+        [[maybe_unused]] volatile bool unused = false;
+        const uint8_t* volatile same = ram + r.at;
+        unused = same_bytes(ram + r.at, same, r.len);
+        return {};
+    }
     std::optional<uint64_t> wrong;
     auditor_.map().for_each_run(r, [&](Range run, uint8_t s) {
-        if (wrong || !known[s] || same_bytes(ram + run.at, contents_.at(run.at), run.len))
+        if (wrong || !known()[s] || same_bytes(ram + run.at, contents_.at(run.at), run.len))
             return;
         uint64_t at = run.at;
         while (ram[at] == *contents_.at(at))

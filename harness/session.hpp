@@ -29,6 +29,9 @@ class Session final : MachineObserver, Evidence {
         one_view_ = !views;
     }
     bool compares_all_reads() const { return blind_reads_; }
+    // Takes CPU reads for impossible where not every byte is known: what remains can be compared without a shadow.
+    void only_known_reads(bool on) { only_known_ = on; }
+    bool can_compare(Range r) const { return !only_known_ || all_known(r); }
     // Was the violation found by something else than the auditor: data, capacity, locks, what close left behind?
     bool found_without_auditor() const { return by_session_; }
 
@@ -105,7 +108,8 @@ class Session final : MachineObserver, Evidence {
     World world_;
     const dmaudit_provider* provider_ = nullptr;
     void* ctx_ = nullptr;
-    bool one_view_ = false, blind_reads_ = false, by_session_ = false;
+    bool all_known(Range) const;
+    bool only_known_ = false, one_view_ = false, blind_reads_ = false, by_session_ = false;
     std::optional<Violation> own_;
 };
 

@@ -204,7 +204,8 @@ TEST(Session, what_close_leaves_behind_is_a_violation)
     const auto metadata = after_close([](const dmaudit_platform& p) { p.meta_alloc(p.self, 100); });
     ASSERT_TRUE(metadata);
     EXPECT_EQ(metadata->rule, RuleId::lost_capacity);
-    const auto pages = after_close([](const dmaudit_platform& p) { p.set_uncached(p.self, p.banks[0].phys, p.page, 1); });
+    const auto pages =
+        after_close([](const dmaudit_platform& p) { p.set_uncached(p.self, p.banks[0].phys, p.page, 1); });
     ASSERT_TRUE(pages);
     EXPECT_EQ(pages->rule, RuleId::lost_capacity);
     const auto lock = after_close([](const dmaudit_platform& p) {

@@ -1,5 +1,5 @@
-// Proves the seeded bugs of the allocator: the witness of each fails on it, by the rule that was declared, and not on the
-// unpatched code; the faulty code was reached, and made a difference.
+// Proves the seeded bugs of the allocator: the witness of each fails on it, by the rule that was declared, and not on
+// the unpatched code; the faulty code was reached, and made a difference.
 //
 //   mutant_prove FOLDER_OF_PATCHES FOLDER_OF_SHARED_OBJECTS [ID...]
 #include "harness/report.hpp"
@@ -65,7 +65,8 @@ std::string complaint(const std::string& patch, const std::string& object)
 
     Session session;
     // The witness may contain a mistake of the client, which the provider promises to detect.
-    if (const Result right = execute(c, builtin_provider(), session); right.open_error || (right.violation && !by_client(right)))
+    if (const Result right = execute(c, builtin_provider(), session);
+        right.open_error || (right.violation && !by_client(right)))
         return fmt::format("the unpatched code: expected nothing by the provider, found {}", found(right));
     auto opened = Plugin::open(object);
     if (const auto* error = std::get_if<std::string>(&opened))

@@ -51,6 +51,13 @@ class Marks : public ::testing::TestWithParam<Profile> {
             return has(facet_dma_buf);
         case Mark::translated:
             return has(facet_streaming | facet_scatter);
+        case Mark::parameter_set:
+            return has(facet_streaming | facet_scatter | facet_dma_buf | facet_coherent | facet_opaque |
+                       facet_noncoherent);
+        case Mark::narrowed:
+            return has(facet_streaming | facet_scatter | facet_coherent | facet_opaque | facet_noncoherent);
+        case Mark::kept_bits:
+            return has(facet_streaming | facet_scatter);
         case Mark::refused: // no bytes, an impossible alignment: a client that conforms asks only for windows too wide
             return !conforming() || has(facet_pool);
         default:

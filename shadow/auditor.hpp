@@ -257,7 +257,7 @@ class Auditor {
     bool check_last(Tag buf);
     void dropped(Tag buf);
     bool accept_segments(AttachmentRecord&, Tag);
-    void mapped_together(Tag newcomer);
+    void mapped_together(Tag newcomer, bool unfinished);
     void handed_to_readers(Tag buf);
     bool check_importer_sees(const AttachmentRecord&, Range);
     bool check_bracket(const BufRecord&, Range, bool write, Tag object);

@@ -316,8 +316,10 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
     rec.mapped = 1;
     rec.maps[direction] = 1;
     const bool keeps = d != Direction::from || promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN);
+    bool unfinished = false; // a bracket is open, and the CPU has written in it
+    map_.for_each_run(buf.at, [&](Range, uint8_t s) { unfinished |= cache_of(s) == CacheState::cpu_wrote; });
     apply(keeps ? Event::dma_buf_map : Event::dma_buf_map_loses, buf.at);
-    mapped_together(attachment);
+    mapped_together(attachment, unfinished);
     if (d != Direction::from)
         check_importer_sees(rec, buf.at);
     marks.hit(Mark::attachment_mapped);

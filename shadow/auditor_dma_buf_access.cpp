@@ -7,8 +7,9 @@
 namespace dmaudit {
 
 // An importer was mapped. What each of them sees is known as long as no other that is mapped may write: then nothing but
-// hand-overs and its own writes matter. Of two that write nothing is known, not even to the CPU: fences decide.
-void Auditor::mapped_together(Tag newcomer)
+// hand-overs and its own writes matter. Of two that write nothing is known, not even to the CPU: fences decide. What the
+// CPU wrote in a bracket that is still open (`unfinished`) was handed to the newcomer; the others get it at the end.
+void Auditor::mapped_together(Tag newcomer, bool unfinished)
 {
     const Tag buf = attachments_[newcomer].buf;
     unsigned writers = 0;
@@ -18,6 +19,7 @@ void Auditor::mapped_together(Tag newcomer)
                 f(a);
     };
     each_mapped([&](AttachmentRecord& a) { writers += a.direction != Direction::to; });
+    each_mapped([&](AttachmentRecord& a) { a.alone &= !unfinished; });
     attachments_[newcomer].alone = true;
     each_mapped([&](AttachmentRecord& a) { a.alone &= writers == (a.direction != Direction::to ? 1u : 0u); });
     if (writers > 1)

@@ -108,22 +108,22 @@ bool Auditor::check_isolated(const MappingRecord& m, Tag t)
     const Range pages = m.target.lines(around_.page);
     const Range beside[] = {{pages.at, m.target.at - pages.at}, {m.target.end(), pages.end() - m.target.end()}};
     for (const Range& r : beside) {
-        std::optional<uint64_t> seen;
+        uint64_t seen = every_byte; // none
         map_.for_each_run(r, [&](Range run, uint8_t s) {
-            for (uint64_t at = run.at; owned.in[s] && at < run.end() && !seen; at++) {
+            for (uint64_t at = run.at; owned.in[s] && at < run.end() && seen == every_byte; at++) {
                 seen = at;
-                for (uint32_t i = 0; i < mappings_.live_count() && seen; i++)
+                for (uint32_t i = 0; i < mappings_.live_count() && seen == at; i++)
                     if (const MappingRecord& o = mappings_[mappings_.live(i)];
                         o.device == m.device && o.target.contains(at))
-                        seen.reset();
+                        seen = every_byte;
             }
         });
-        for (uint32_t i = 0; i < mappings_.live_count() && !seen; i++)
+        for (uint32_t i = 0; i < mappings_.live_count() && seen == every_byte; i++)
             if (const MappingRecord& o = mappings_[mappings_.live(i)];
                 o.bounced && o.device != m.device && o.target.overlaps(r))
                 seen = o.target.intersect(r).at;
-        if (seen)
-            return fail(RuleId::exposes_neighbour, {*seen, 1}, t,
+        if (seen != every_byte)
+            return fail(RuleId::exposes_neighbour, {seen, 1}, t,
                         "a byte beside the mapping, in its page, is within the device's reach"),
                    false;
     }

@@ -123,8 +123,8 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
     const Range r = p.at;
     const Tag object = p.object;
     const Direction d = p.direction;
-    const uint64_t last = m.bus + (r.len - 1),
-                   reach = reach_of(req.device, false), limit = std::min(req.limit ? req.limit : every_byte, reach);
+    const uint64_t last = m.bus + (r.len - 1), reach = reach_of(req.device, false),
+                   limit = std::min(req.limit ? req.limit : every_byte, reach);
     MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, false, sg};
     if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
         return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), 0;
@@ -273,7 +273,8 @@ bool Auditor::check_tested(Tag tag)
     const MappingRecord& rec = mappings_[tag];
     if (!check_errors_ || rec.tested || rec.sg)
         return true;
-    return fail(RuleId::unchecked_mapping_error, rec.original, tag, "the mapping was never tested for its error"), false;
+    return fail(RuleId::unchecked_mapping_error, rec.original, tag, "the mapping was never tested for its error"),
+           false;
 }
 
 bool Auditor::check_mapping(const dmaudit_mapping& m, RuleId dead, RuleId mismatch)
@@ -428,7 +429,8 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
     if (!audits_ || length == 0)
         return rc;
     if (const auto dirty = evidence_->first_dirty(r))
-        fail(RuleId::missing_clean, {*dirty, 1}, buffer, "the line is dirty after it was to be written back or dropped");
+        fail(RuleId::missing_clean, {*dirty, 1}, buffer,
+             "the line is dirty after it was to be written back or dropped");
     for (uint64_t at = r.at; e != Event::flush && at < r.end() && !violation_; at++)
         if (evidence_->byte_stale(at))
             fail(RuleId::missing_invalidate, {at, 1}, buffer, "the CPU still does not see what a device wrote");

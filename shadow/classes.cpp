@@ -67,7 +67,7 @@ constexpr ErrorClass classes[] = {
      "overlap, outside-arena, misaligned, short-block, not-zeroed, beyond-limit, not-coherent", ""},
     {35, "the allocator keeps its own data where a device can write", "metadata-exposed, dirty-eviction", ""},
     {36, "an IOMMU: addresses used again before the flush, missing translations, wrong rights",
-     "still-reachable, wrong-translation, device-access-denied",
+     "still-reachable, wrong-translation, device-access-denied, excess-rights, exposes-neighbour",
      "Process address spaces (PASID) and source ids are not modelled: a device has one table."},
     {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "",
      "Reads through raw pointers are not seen, and in a case the client decides nothing by what it reads."},
@@ -105,7 +105,8 @@ constexpr Invariant invariant_table[] = {
      "stale-bounce, corrupts-neighbour, sync-discards-write, invalidate-destroys-neighbour, dirty-eviction"},
     {12, "no byte of an earlier owner can be seen", "leaks-old-data, uninitialised-to-device, read-of-unwritten"},
     {13, "a device touches only what is mapped for it, in the direction of the mapping",
-     "device-access-denied, device-wrong-direction, use-after-unmap, use-after-free, still-reachable"},
+     "device-access-denied, device-wrong-direction, use-after-unmap, use-after-free, still-reachable, excess-rights, "
+     "exposes-neighbour"},
     {14, "a call that fails has changed nothing, and says so by the convention of its kind",
      "failure-has-effect, wrong-return"},
     {15, "a window shows its block and nothing else", "mmap-window, out-of-bounds"},

@@ -341,7 +341,7 @@ TEST(Protocol, EveryRuleItNamesCanBeReached)
 // Rules that no byte's state can tell, and who does.
 TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
 {
-    enum Where { registry, lines, after_the_call, machine, tool };
+    enum Where { registry, lines, after_the_call, machine, runner, tool };
     const std::map<R, Where> elsewhere{// names, sizes, devices, directions: asked before the table
                                        {R::free_mismatch, registry},
                                        {R::wrong_device, registry},
@@ -378,10 +378,14 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::never_released, after_the_call},
                                        {R::released_twice, after_the_call},
                                        {R::released_early, after_the_call},
+                                       {R::metadata_exposed, after_the_call},
                                        {R::excess_rights, after_the_call},
                                        {R::exposes_neighbour, after_the_call},
-                                       {R::metadata_exposed, after_the_call},
-                                       {R::not_deterministic, after_the_call}, // by running it again
+                                       // whether the client tests what a map returns
+                                       {R::unchecked_mapping_error, registry},
+                                       // by running the case in a child, or again
+                                       {R::provider_crash, runner},
+                                       {R::not_deterministic, runner},
                                        // told by the cache and the locks
                                        {R::dirty_eviction, machine},
                                        {R::no_progress, machine},

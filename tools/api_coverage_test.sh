@@ -18,7 +18,7 @@ operations=$(cat "$source"/harness/ops*.hpp | grep -o 'name = "[a-z_]*"' | cut -
 for op in $operations; do
     grep -q "\`$op\`" <<<"$rows" || fail "the operation '$op' has no row"
 done
-entries=$(awk '/^struct dmaudit_(coherent|streaming|pool|scatter|managed|dma_buf) \{/ {sub("dmaudit_", "", $2); facet = $2}
+entries=$(awk '/^struct dmaudit_(coherent|streaming|pool|scatter|managed|dma_buf|parameters) \{/ {sub("dmaudit_", "", $2); facet = $2}
                /^};/ {facet = ""}
                facet && match($0, /\(\*[a-z_]+\)\(void \*ctx/) {print facet "." substr($0, RSTART + 2, index(substr($0, RSTART), ")") - 3)}' \
           "$source/include/dmaudit/provider.h")

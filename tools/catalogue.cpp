@@ -62,9 +62,7 @@ std::string numbers(uint64_t set, std::string_view prefix)
 std::string linked(std::string_view names)
 {
     std::string out;
-    for_each_name(names, [&](std::string_view n) {
-        out += fmt::format("{}`{}`{}", out.empty() ? "" : ", ", n, rule_named(n) ? "" : " (not a rule yet)");
-    });
+    for_each_name(names, [&](std::string_view n) { out += fmt::format("{}`{}`", out.empty() ? "" : ", ", n); });
     return out;
 }
 

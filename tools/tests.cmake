@@ -13,9 +13,11 @@ foreach(subject auditor auditor_blocks auditor_client auditor_lines auditor_mapp
 endforeach()
 dmaudit_test(shadow_auditor_test SOURCES ${auditor_tests} LINK dmaudit_shadow LABELS quick)
 
-foreach(subject world contents session execute report campaign model child findings)
+foreach(subject world contents session execute report campaign model child)
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
+
+target_sources(harness_execute_test PRIVATE ${CMAKE_SOURCE_DIR}/harness/execute_protocol_test.cpp)
 
 # Exhaustive search: all of its tests, and those that are quick.
 dmaudit_test(harness_verify_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
@@ -25,6 +27,8 @@ if(DMAUDIT_TESTS)
   set_tests_properties(harness_verify_quick_test PROPERTIES LABELS quick TIMEOUT 600)
 endif()
 dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
+
+dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
