@@ -46,7 +46,7 @@ constexpr uint32_t linux_direction(Direction d)
 // A few disjoint ranges: which bytes a mapping has handed to the CPU, filled only while other mappings share them.
 class Held {
   public:
-    Held() = default;
+    Held() {} // not defaulted: that would clear all of it for each mapping
     Held(const Held& o) : n_(o.n_) { std::copy_n(o.ranges_.begin(), n_, ranges_.begin()); }
     Held& operator=(const Held& o)
     {
