@@ -5,7 +5,7 @@ namespace dmaudit::alloc {
 Status Parameters::set(std::uint32_t device, std::uint64_t State::*which, std::uint64_t mask) noexcept
 {
     const std::optional<Device> found = platform_.device(device);
-    if (!found)
+    if (!found || device >= known_)
         return DmaError::NoSuchDevice;
     // Nothing is refused that does not narrow the device's reach: it reaches what it reaches.
     bool serves = mask != 0 && mask >= found->limit;
@@ -27,7 +27,7 @@ Status Parameters::set(std::uint32_t device, std::uint64_t State::*which, std::u
 
 Status Parameters::set_min_align_mask(std::uint32_t device, std::uint64_t mask) noexcept
 {
-    if (!platform_.device(device))
+    if (!platform_.device(device) || device >= known_)
         return DmaError::NoSuchDevice;
     if ((mask & (mask + 1)) != 0 || mask >= platform_.page())
         return DmaError::BadArgument;
@@ -39,7 +39,7 @@ Status Parameters::set_min_align_mask(std::uint32_t device, std::uint64_t mask) 
 std::optional<Device> Parameters::narrowed(std::uint32_t device, std::uint64_t State::*which) noexcept
 {
     std::optional<Device> found = platform_.device(device);
-    if (!found)
+    if (!found || device >= known_)
         return found;
     const Guard guard(platform_, lock_);
     const State& state = states_[device];

@@ -21,10 +21,12 @@ class Parameters {
         std::uint64_t mask, coherent_mask, min_align_mask;
     };
 
-    // `states` has room for every device of the platform and outlives this.
-    Parameters(const Platform& platform, State* states) noexcept : platform_(platform), states_(states)
+    // `states` has room for every device that the platform has now and outlives this. Of those that come later nothing can
+    // be said.
+    Parameters(const Platform& platform, State* states) noexcept
+        : platform_(platform), states_(states), known_(platform.devices())
     {
-        for (std::uint32_t i = 0; i < platform.devices(); i++)
+        for (std::uint32_t i = 0; i < known_; i++)
             states_[i] = {UINT64_MAX, UINT64_MAX, 0};
     }
 
@@ -50,6 +52,7 @@ class Parameters {
 
     Platform platform_;
     State* states_;
+    std::uint32_t known_;
     std::uint64_t lock_ = 0;
 };
 

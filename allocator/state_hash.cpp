@@ -61,7 +61,7 @@ void Bitmap::hash_state(StateHash& hash) const noexcept
 
 void Parameters::hash_state(StateHash& hash) const noexcept
 {
-    for (std::uint32_t i = 0; i < platform_.devices(); i++) {
+    for (std::uint32_t i = 0; i < known_; i++) {
         hash.add(states_[i].mask);
         hash.add(states_[i].coherent_mask);
         hash.add(states_[i].min_align_mask);
