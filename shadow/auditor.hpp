@@ -258,6 +258,7 @@ class Auditor {
     void dropped(Tag buf);
     bool accept_segments(AttachmentRecord&, Tag);
     void mapped_together(Tag newcomer, bool unfinished);
+    void confuse_edges(Range written, Range buffer);
     void handed_to_readers(Tag buf);
     bool check_importer_sees(const AttachmentRecord&, Range);
     bool check_bracket(const BufRecord&, Range, bool write, Tag object);

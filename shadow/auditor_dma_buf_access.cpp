@@ -246,6 +246,22 @@ int Auditor::close_window(Tag window)
     return rc;
 }
 
+// The first and the last line of a buffer may hold bytes beside it, which the CPU may have dirtied through a window onto the
+// block. Whether such a line goes over what the device writes now is nobody's promise.
+void Auditor::confuse_edges(Range written, Range buffer)
+{
+    for (const uint64_t at : {buffer.at, buffer.end() - 1}) {
+        const Range line = Range{at, 1}.lines(around_.line);
+        if (!line.overlaps(written))
+            continue;
+        bool dirty = false;
+        for (uint64_t i = line.at; i < line.end(); i++)
+            dirty |= !buffer.contains(i) && evidence_->byte_dirty(i);
+        if (dirty)
+            apply(Event::dma_buf_confused, line.intersect(written));
+    }
+}
+
 bool Auditor::importer_access(uint32_t device, Tag attachment, uint64_t offset, uint64_t length, bool write)
 {
     const AttachmentRecord& rec = attachments_[attachment];
@@ -273,6 +289,8 @@ bool Auditor::importer_access(uint32_t device, Tag attachment, uint64_t offset, 
         const BufRecord& buf = bufs_[rec.buf];
         for (uint32_t i = 0; i < buf.n_brackets; i++) // fences say who is first
             apply(Event::dma_buf_confused, buf.brackets[i].at.intersect(r));
+        if (!coherent(device) && !rec.bounced)
+            confuse_edges(r, whole);
     }
     return true;
 }
