@@ -99,17 +99,24 @@ Result<BounceSlot> Bounce::alloc(std::uint64_t size, PhysAddr original, const Co
         Constraints page = constraints;
         page.align = constraints.align > platform_.page() ? constraints.align : 1;
         page.boundary = 0;
+        bool recorded = true;
         if (const Result<PageRun> run = arenas_.alloc(platform_.page(), page)) {
             Handle handle;
-            if (chunks_.add({*run, low_bits(platform_.page() >> cell_shift_)}, handle)) {
+            recorded = chunks_.add({*run, low_bits(platform_.page() >> cell_shift_)}, handle);
+            if (recorded) {
                 if (carve(handle, *chunks_.find(handle), size, original, constraints, slot))
                     return slot;
                 chunks_.remove(handle);
             }
             arenas_.free(*run);
         }
+        if (!recorded) {
+            // Whole pages need no record, but whether they are out of reach says nothing of what a cell would have been.
+            const Result<BounceSlot> pages = take_pages(size, original, constraints);
+            return pages ? pages : DmaError::NoMemory;
+        }
     }
-    // Too large for a page, or the limit lies inside the page, or there is no record for a chunk.
+    // Too large for a page, or the limit lies inside the page.
     return take_pages(size, original, constraints);
 }
 
