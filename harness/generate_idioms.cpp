@@ -1,0 +1,299 @@
+// Sequences that a driver, or an erring one, goes through, and that single random choices hardly ever make: the same
+// over and over, until nothing is left, once more where something was, and the whole protocol of one kind of memory.
+#include "harness/generator.hpp"
+
+#include <algorithm>
+
+namespace dmaudit {
+namespace {
+
+template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
+
+// One step of a protocol: either of two ops.
+struct Turn {
+    uint8_t one, other;
+};
+template <class A, class B = A> constexpr Turn turn{is<A>, is<B>};
+
+constexpr Turn streaming[] = {turn<ops::Buffer>,
+                              turn<ops::CpuWrite>,
+                              turn<ops::MapSingle, ops::MapSingleWithin>,
+                              turn<ops::DeviceWrite, ops::DeviceRead>,
+                              turn<ops::SyncForCpu>,
+                              turn<ops::CpuWrite, ops::CpuRead>,
+                              turn<ops::SyncForCpu, ops::CpuRead>,
+                              turn<ops::SyncForDevice>,
+                              turn<ops::DeviceRead, ops::DeviceWrite>,
+                              turn<ops::UnmapSingle, ops::SyncForCpu>,
+                              turn<ops::CpuRead>};
+constexpr Turn scatter[] = {turn<ops::Buffer>,
+                            turn<ops::CpuWrite>,
+                            turn<ops::MapSg, ops::MapSgtable>,
+                            turn<ops::DeviceWrite, ops::DeviceRead>,
+                            turn<ops::SyncSgForCpu, ops::SyncSgtableForCpu>,
+                            turn<ops::CpuRead, ops::CpuWrite>,
+                            turn<ops::SyncSgForDevice, ops::SyncSgtableForDevice>,
+                            turn<ops::DeviceRead, ops::DeviceWrite>,
+                            turn<ops::UnmapSg, ops::UnmapSgtable>,
+                            turn<ops::CpuRead>};
+constexpr Turn noncoherent[] = {turn<ops::AllocNoncoherent, ops::AllocPages>,
+                                turn<ops::CpuWrite>,
+                                turn<ops::SyncForDevice>,
+                                turn<ops::DeviceRead, ops::DeviceWrite>,
+                                turn<ops::SyncForCpu>,
+                                turn<ops::CpuWrite, ops::CpuRead>,
+                                turn<ops::SyncForCpu, ops::SyncForDevice>,
+                                turn<ops::DeviceRead, ops::DeviceWrite>,
+                                turn<ops::FreeNoncoherent, ops::FreePages>};
+constexpr Turn dma_buf[] = {turn<ops::ExportPages, ops::ExportBlock>,
+                            turn<ops::Attach>,
+                            turn<ops::MapAttachment>,
+                            turn<ops::DeviceWrite, ops::DeviceRead>,
+                            turn<ops::Vmap, ops::Kmap>,
+                            turn<ops::BeginCpuAccess>,
+                            turn<ops::CpuWrite, ops::CpuRead>,
+                            turn<ops::EndCpuAccess>,
+                            turn<ops::DeviceRead, ops::DeviceWrite>,
+                            turn<ops::BeginCpuAccess, ops::UnmapAttachment>,
+                            turn<ops::CpuRead>,
+                            turn<ops::EndCpuAccess>,
+                            turn<ops::UnmapAttachment>,
+                            turn<ops::Detach>};
+constexpr Turn coherent[] = {turn<ops::AllocCoherent, ops::AllocFromPool>,
+                             turn<ops::CpuWrite>,
+                             turn<ops::DeviceRead, ops::DeviceWrite>,
+                             turn<ops::MmapCoherent, ops::MmapFromPool>,
+                             turn<ops::CpuRead, ops::CpuWrite>,
+                             turn<ops::Munmap>,
+                             turn<ops::FreeCoherent, ops::ReleaseFromPool>};
+constexpr std::span<const Turn> protocols[] = {streaming, scatter, noncoherent, dma_buf, coherent};
+
+} // namespace
+
+void Generator::idiom()
+{
+    switch (rng_.below(large_ ? 5 : 7)) { // what is special about a large world shows when it is full
+    case 0:
+        return churn();
+    case 1:
+        return succeed();
+    case 2:
+        return exhaust();
+    case 3:
+    case 4:
+        return large_ ? exhaust() : protocol();
+    default:
+        return protocol();
+    }
+}
+
+// A legal step with this op, if a few tries make one.
+bool Generator::attempt(uint8_t op)
+{
+    for (unsigned tries = 0; tries < 8; tries++) {
+        const Step s = propose(op, false);
+        if (!phases_.legal(s))
+            continue;
+        put(s);
+        if (Step t; out_.world.check_errors && !full() && test(t))
+            put(t);
+        return true;
+    }
+    return false;
+}
+
+// The same; what the op lacks is made first.
+bool Generator::attempt_with_objects(uint8_t op)
+{
+    for (unsigned depth = 0; depth < 4 && !full(); depth++) {
+        const uint8_t first = with_object(op);
+        if (!attempt(first))
+            return false;
+        if (first == op)
+            return true;
+    }
+    return false;
+}
+
+// The step that ends the object as its owner would, or as the owner of something else would.
+std::optional<Step> Generator::ending(const Known& k, bool whatever_it_is)
+{
+    std::array<uint8_t, op_count> all;
+    unsigned n = 0;
+    for (uint8_t op = 0; op < op_count; op++)
+        if (specs()[op].ends == Ends::first_use && (layouts()[op].needs & name_kind(k.name)) &&
+            contains(profile_, op) && (whatever_it_is || Phases::fits(op, k)))
+            all[n++] = op;
+    if (n == 0)
+        return {};
+    Step s = propose(all[rng_.below(n)], false);
+    s.arg[layouts()[s.op].use] = k.name;
+    return s;
+}
+
+// The step that made the object, for one that is made like it.
+Step Generator::again(const Known& k) const
+{
+    Step s = out_.steps[made_at_[static_cast<size_t>(&k - scope_.objects().data())]];
+    const Obj kind = name_kind(k.name);
+    s.arg[layouts()[s.op].def] = name_of(kind, scope_.next(kind));
+    return s;
+}
+
+bool Generator::end(size_t object)
+{
+    if (full() || !scope_.objects()[object].alive)
+        return false;
+    for (unsigned tries = 0; tries < 3; tries++)
+        if (const auto s = ending(scope_.objects()[object]); s && phases_.legal(*s))
+            return put(*s), true;
+    return false;
+}
+
+// One kind of thing taken and given back, over and over: what leaks a little each time runs dry.
+void Generator::churn()
+{
+    const uint8_t op = choose_maker();
+    if (layouts()[op].def == Layout::absent || !attempt_with_objects(op))
+        return;
+    const uint64_t rounds = rng_.chance(1, 2) ? 2 + rng_.below(3) : 4 + rng_.below(16);
+    for (uint64_t i = 0; i < rounds; i++) {
+        const size_t last = scope_.objects().size() - 1;
+        if (scope_.objects().empty() || !end(last) || full())
+            return;
+        const Step s = again(scope_.objects()[last]);
+        if (!phases_.legal(s))
+            return;
+        put(s);
+    }
+}
+
+// Things of one size until there is no room, some of them given back, and then larger ones.
+void Generator::exhaust()
+{
+    uint8_t op = choose_maker();
+    for (unsigned tries = 0; tries < 4 && (op = with_object(op), layouts()[op].def == Layout::absent); tries++)
+        op = choose_maker();
+    const Layout& l = layouts()[op];
+    if (l.def == Layout::absent)
+        return;
+    Step model;
+    bool found = false;
+    const uint8_t at = l.size != Layout::absent ? l.size : l.len;
+    for (unsigned tries = 0; tries < 8 && !found; tries++) {
+        model = propose(op, false);
+        if (at != Layout::absent && rng_.chance(1, 2)) {
+            const Known* used = l.use == Layout::absent ? nullptr : scope_.find(model.arg[l.use]);
+            model.arg[at] = all_of(op, used) >> rng_.below(6);
+        }
+        found = phases_.legal(model);
+    }
+    if (!found)
+        return;
+    const size_t first = scope_.objects().size();
+    put(model);
+    unsigned refused = 0;
+    for (uint64_t left = 1 + rng_.below(rng_.chance(1, 2) ? 4 : 16); left > 0 && !full() && refused < 3; left--) {
+        Step s = again(scope_.objects()[first]);
+        for (unsigned tries = 0; tries < 3 && !phases_.legal(s); tries++) {
+            s = propose(op, false);
+            if (at != Layout::absent)
+                s.arg[at] = model.arg[at];
+        }
+        if (phases_.legal(s))
+            put(s);
+        else if (++refused < 3 && l.makes == obj_block) // no room, by our notion: nobody's mistake
+            put(again(scope_.objects()[first]));
+    }
+    const size_t last = scope_.objects().size();
+    const uint64_t pattern = rng_.below(5);
+    for (size_t i = first; i < last; i++) {
+        const bool one_of_two = ((i - first) & 1) == 0;
+        if (pattern == 0 || (pattern == 1 && one_of_two) || (pattern == 2 && i != first) ||
+            (pattern == 3 && i + 1 != last) || (pattern == 4 && rng_.chance(1, 2)))
+            end(pattern == 2 ? last - 1 - (i - first) : i);
+    }
+    for (uint64_t more = 1 + rng_.below(3), k = 0; k < more && !full(); k++) {
+        Step s = again(scope_.objects()[first]);
+        if (at != Layout::absent)
+            s.arg[at] = rng_.chance(1, 2) ? s.arg[at] << (1 + rng_.below(3)) : many(op, nullptr);
+        if (phases_.legal(s))
+            put(s);
+    }
+}
+
+// Something ends and its like follows: at the same address, in the same slot, with the same number if an allocator
+// uses them again.
+void Generator::succeed()
+{
+    constexpr uint8_t kinds = obj_block | obj_mapping | obj_sg | obj_pool | obj_attachment | obj_dma_buf | obj_window;
+    const Known* k = object(kinds, false);
+    if (!k)
+        return;
+    const auto at = static_cast<size_t>(k - scope_.objects().data());
+    if (!end(at) || full())
+        return;
+    if (const Step s = again(scope_.objects()[at]); phases_.legal(s))
+        put(s);
+}
+
+// What one kind of memory is for, from its making to its end; now and then something is left out.
+void Generator::protocol()
+{
+    std::array<std::span<const Turn>, std::size(protocols)> mine;
+    unsigned n = 0;
+    for (const auto& p : protocols)
+        if (contains(profile_, p.front().one) && contains(profile_, p[p.size() / 2].one))
+            mine[n++] = p;
+    if (n == 0)
+        return;
+    const auto& chosen = mine[rng_.below(n)];
+    const bool from_start = rng_.chance(3, 4); // else with what there is
+    loyal_ = true;
+    for (size_t i = 0; i < chosen.size() && !full(); i++) {
+        if (i == 0 ? !from_start : rng_.chance(1, 8))
+            continue;
+        const bool first = rng_.chance(1, 2);
+        for (const uint8_t op : {first ? chosen[i].one : chosen[i].other, first ? chosen[i].other : chosen[i].one}) {
+            if (!contains(profile_, op) || (i ? !attempt(op) : !attempt_with_objects(op)))
+                continue;
+            if (i == 0)
+                focus_ = root(scope_.objects().back().name);
+            break;
+        }
+    }
+    loyal_ = false;
+}
+
+// A release that is a mistake: of what is dead, best while its like lives where it was, or of what lives, with
+// something wrong about it.
+bool Generator::err_in_release()
+{
+    const uint8_t kinds = rng_.chance(7, 8) ? uint8_t{obj_block} : uint8_t{0xff};
+    const bool any_dead = scope_.count(kinds, false) != 0, any_alive = scope_.count(kinds, true) != 0;
+    if (!any_dead && !any_alive)
+        return false;
+    bool dead = any_dead && (!any_alive || rng_.chance(1, 2));
+    const Known* k = object(kinds, dead);
+    if (!k)
+        return false;
+    const auto at = static_cast<size_t>(k - scope_.objects().data());
+    if (!dead && rng_.chance(1, 2))
+        dead = end(at);
+    if (dead && rng_.chance(3, 4) && !full())
+        if (const Step s = again(scope_.objects()[at]); phases_.legal(s))
+            put(s);
+    if (full())
+        return true;
+    auto s = ending(scope_.objects()[at], rng_.chance(1, 8));
+    if (!s)
+        return false;
+    const auto fields = specs()[s->op].fields;
+    for (size_t a = 0; a < fields.size() && !dead; a++)
+        if (fields[a].shape == Shape::lie)
+            s->arg[a] = 1 + rng_.below(lie_count - 1);
+    put(*s);
+    return true;
+}
+
+} // namespace dmaudit

@@ -1,0 +1,74 @@
+// The generator from the inside: generate.cpp chooses worlds, ops and arguments, step by step; generate_idioms.cpp
+// puts whole sequences behind what is there, which single choices hardly ever make.
+#pragma once
+#include "harness/generate.hpp"
+#include "harness/generate_phases.hpp"
+#include "harness/rng.hpp"
+
+namespace dmaudit {
+
+class Generator {
+  public:
+    Generator(uint64_t seed, const Profile& profile, Case& out, unsigned steps)
+        : rng_(seed), profile_(profile), out_(out), steps_(steps < max_steps ? steps : max_steps), scope_(make_world()),
+          phases_(scope_)
+    {
+    }
+
+    void run();
+
+  private:
+    Rng rng_;
+    const Profile& profile_;
+    Case& out_;
+    unsigned steps_;
+    Scope scope_;
+    Phases phases_;
+    std::array<uint32_t, op_count> weights_{};
+    uint32_t total_ = 0;
+    bool crowded_ = false; // buffers lie side by side, in one line too
+    bool loyal_ = false;   // stays with the same memory whenever it can
+    bool large_ = false;   // the world
+    uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
+    std::array<uint16_t, max_steps> made_at_; // index of an object -> that of the step that made it
+
+    // ---- generate.cpp ----
+    const World& make_world();
+    void weigh();
+    void step(bool war);
+    void put(const Step&);
+    bool full() const { return out_.count >= steps_; }
+
+    uint8_t choose();
+    uint8_t choose_next();
+    bool after_fault() const;
+    uint8_t choose_maker();
+    uint8_t first_op() const;
+    uint8_t with_object(uint8_t op);
+
+    uint64_t root(uint64_t name) const;
+    const Known* object(uint8_t kinds, bool dead);
+    uint64_t all_of(uint8_t op, const Known* used);
+    uint64_t many(uint8_t op, const Known* used);
+    Interval next_to_last_range(const Known&, bool before);
+
+    bool fill(Step&);
+    bool test(Step&);
+    Step propose(uint8_t op, bool err);
+
+    // ---- generate_idioms.cpp ----
+    void idiom();
+    void churn();
+    void exhaust();
+    void succeed();
+    void protocol();
+    bool err_in_release();
+
+    bool attempt(uint8_t op);
+    bool attempt_with_objects(uint8_t op);
+    std::optional<Step> ending(const Known&, bool whatever_it_is = false);
+    Step again(const Known&) const;
+    bool end(size_t object);
+};
+
+} // namespace dmaudit
