@@ -66,7 +66,31 @@ constexpr Turn coherent[] = {turn<ops::AllocCoherent, ops::AllocFromPool>,
                              turn<ops::CpuRead, ops::CpuWrite>,
                              turn<ops::Munmap>,
                              turn<ops::FreeCoherent, ops::ReleaseFromPool>};
-constexpr std::span<const Turn> protocols[] = {streaming, scatter, noncoherent, dma_buf, coherent};
+constexpr Turn descriptors[] = {turn<ops::ExportPages, ops::ExportBlock>,
+                                turn<ops::DmaBufFd>,
+                                turn<ops::DupFd, ops::DmaBufGet>,
+                                turn<ops::CloseFd, ops::DupFd>,
+                                turn<ops::DmaBufGet, ops::Attach>,
+                                turn<ops::CloseFd, ops::DmaBufPut>};
+constexpr Turn pools[] = {turn<ops::DeclarePool>,
+                          turn<ops::AllocFromPool, ops::AllocCoherent>,
+                          turn<ops::AllocFromPool, ops::AllocCoherent>,
+                          turn<ops::CpuWrite>,
+                          turn<ops::ReleaseFromPool, ops::FreeCoherent>,
+                          turn<ops::AllocFromPool, ops::AllocCoherent>,
+                          turn<ops::ReleaseFromPool, ops::FreeCoherent>,
+                          turn<ops::ReleasePool>};
+constexpr Turn managed[] = {turn<ops::Bind>,
+                            turn<ops::ManagedDeclare, ops::OpenGroup>,
+                            turn<ops::ManagedAlloc, ops::ManagedAllocNoncoherent>,
+                            turn<ops::OpenGroup, ops::AddAction>,
+                            turn<ops::ManagedAlloc, ops::ManagedAllocNoncoherent>,
+                            turn<ops::ManagedFree, ops::ManagedFreeNoncoherent>,
+                            turn<ops::ReleaseGroup, ops::AddAction>,
+                            turn<ops::ManagedRelease, ops::ReleaseGroup>,
+                            turn<ops::Unbind, ops::ManagedRelease>};
+constexpr std::span<const Turn> protocols[] = {streaming, scatter,     noncoherent, dma_buf,
+                                               coherent,  descriptors, pools,       managed};
 
 } // namespace
 
@@ -242,9 +266,11 @@ void Generator::protocol()
 {
     std::array<std::span<const Turn>, std::size(protocols)> mine;
     unsigned n = 0;
-    for (const auto& p : protocols)
-        if (contains(profile_, p.front().one) && contains(profile_, p[p.size() / 2].one))
+    for (const auto& p : protocols) {
+        const auto has = [&](const Turn& t) { return contains(profile_, t.one) || contains(profile_, t.other); };
+        if (std::all_of(p.begin(), p.end(), has))
             mine[n++] = p;
+    }
     if (n == 0)
         return;
     const auto& chosen = mine[rng_.below(n)];
