@@ -41,14 +41,15 @@ void fit(Case& c, const Intake& shape)
 }
 
 // Steps from the generator, alone or behind some of what is there: changes of single steps seldom find the start of
-// something long.
+// something long. Nor are they as good as a new case: without feedback from the provider's code, an execution of a fresh
+// one finds several times as much.
 void refresh(Case& c, const Intake& shape, Rng& rng)
 {
     const Profile profile{"", shape.facets, shape.mode, shape.any_mode, shape.swarm};
     Case fresh;
     const auto steps = static_cast<unsigned>(8 + rng.below(33));
     generate(rng.next(), profile, fresh, steps);
-    if (c.count && rng.chance(1, 2)) {
+    if (c.count && rng.chance(1, 3)) {
         const Case old = c;
         crossover(old, fresh, rng, c);
     } else
@@ -87,7 +88,7 @@ size_t dmaudit_plain_mutate(uint8_t* data, size_t size, size_t max, const void* 
     Case c;
     decode({data, std::min(size, max)}, c);
     Rng rng(seed);
-    if (c.count == 0 || rng.chance(1, 3))
+    if (c.count == 0 || rng.chance(1, 2))
         refresh(c, *static_cast<const Intake*>(shape), rng);
     else
         mutate(c, rng, static_cast<const Intake*>(shape)->swarm);
@@ -102,8 +103,11 @@ size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b
     decode({a, a_size}, first);
     decode({b, b_size}, second);
     Rng rng(seed);
+    const unsigned there = first.count + second.count;
     crossover(first, second, rng, both);
-    if (rng.chance(1, 2)) // with two hooks libFuzzer calls each half of the time: this one mutates too
+    if (there < 8 || rng.chance(1, 3))
+        refresh(both, *static_cast<const Intake*>(shape), rng);
+    else if (rng.chance(1, 2)) // with two hooks libFuzzer calls each half of the time: this one mutates too
         mutate(both, rng, static_cast<const Intake*>(shape)->swarm);
     fit(both, *static_cast<const Intake*>(shape));
     return write(both, out, max);
