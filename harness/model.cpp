@@ -45,10 +45,12 @@ void FirstRequests::from_pool(Tag pool, uint64_t size)
     if (!pool_.known || pool_.pool != pool || size > pool_.size)
         pool_ = {pool, size, true};
 }
-void FirstRequests::bounce(const dmaudit_request& req, uint64_t at, uint32_t direction)
+void FirstRequests::mapping(const dmaudit_request& req, uint64_t at, uint32_t direction, bool bounced)
 {
-    if (!bounce_.known || req.size > bounce_.req.size)
-        bounce_ = {req, at, direction, true};
+    // Slots are scarcer than device addresses.
+    if (!mapping_.known || (bounced && !mapping_.bounced) ||
+        (bounced == mapping_.bounced && req.size > mapping_.req.size))
+        mapping_ = {req, at, direction, bounced, true};
 }
 
 void FirstRequests::repeat(Session& s) const
@@ -72,13 +74,13 @@ void FirstRequests::repeat(Session& s) const
         if (!s.violation())
             a.release_from_pool(b, &ours);
     }
-    if (bounce_.known && !s.violation()) {
+    if (mapping_.known && !s.violation()) {
         dmaudit_mapping m{};
-        const int rc = a.map_single(bounce_.req, s.machine().client() + bounce_.at, bounce_.direction, &m);
+        const int rc = a.map_single(mapping_.req, s.machine().client() + mapping_.at, mapping_.direction, &m);
         if (rc == Auditor::withheld)
             return s.forgive(); // the buffer is gone
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the largest bounced mapping of the case fails now");
+            return lost("everything was given back, and the largest mapping of the case fails now");
         if (!s.violation())
             a.unmap_single(m, every_byte, DMAUDIT_ATTR_SKIP_CPU_SYNC); // nothing of the buffer is read any more
     }

@@ -13,7 +13,8 @@ class FirstRequests {
   public:
     void coherent(const dmaudit_request&, Tag pool, const Auditor&);
     void from_pool(Tag pool, uint64_t size);
-    void bounce(const dmaudit_request&, uint64_t at, uint32_t direction);
+    // One that took a bounce slot, or device addresses of an IOMMU.
+    void mapping(const dmaudit_request&, uint64_t at, uint32_t direction, bool bounced);
     void repeat(Session&) const;
 
   private:
@@ -32,8 +33,8 @@ class FirstRequests {
         dmaudit_request req;
         uint64_t at;
         uint32_t direction;
-        bool known;
-    } bounce_{};
+        bool bounced, known;
+    } mapping_{};
 };
 
 } // namespace dmaudit

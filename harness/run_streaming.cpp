@@ -70,8 +70,9 @@ Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, 
     if (rc == DMAUDIT_OK && !failed()) {
         mappings_[name_number(out)] = m;
         make(out);
-        if (auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced)
-            first_.bounce(req, r.at, narrow(dir));
+        const bool bounced = auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced;
+        if (bounced || case_.world.devices[req.device].iommu)
+            first_.mapping(req, r.at, narrow(dir), bounced);
     } else if (rc > 0)
         failed_maps_.set(name_number(out));
     if (lives && rc != Auditor::withheld)

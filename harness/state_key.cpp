@@ -300,7 +300,8 @@ class StateWriter {
     void requests()
     {
         const FirstRequests& f = run_.first_;
-        add(uint64_t{f.coherent_.known} | uint64_t{f.pool_.known} << 1 | uint64_t{f.bounce_.known} << 2);
+        add(uint64_t{f.coherent_.known} | uint64_t{f.pool_.known} << 1 | uint64_t{f.mapping_.known} << 2 |
+            uint64_t{f.mapping_.bounced} << 3);
         if (f.coherent_.known) {
             request(f.coherent_.req);
             add(reference(f.coherent_.pool));
@@ -309,10 +310,10 @@ class StateWriter {
             add(reference(f.pool_.pool));
             add(f.pool_.size);
         }
-        if (f.bounce_.known) {
-            request(f.bounce_.req);
-            add(f.bounce_.at);
-            add(f.bounce_.direction);
+        if (f.mapping_.known) {
+            request(f.mapping_.req);
+            add(f.mapping_.at);
+            add(f.mapping_.direction);
         }
     }
 
