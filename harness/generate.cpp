@@ -34,8 +34,13 @@ void Generator::run()
     const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
     // Some cases are made of single steps only, and some of little but idioms.
     const uint64_t rate = large_ ? 4 : rng_.below(4) * 4;
+    const bool measured = rng_.chance(1, 6);
+    if (measured)
+        measure();
     while (!full()) {
         const bool war = out_.count >= peace;
+        if (measured && out_.count && layouts()[out_.steps[out_.count - 1u].op].makes == obj_pool)
+            measure();
         if (rate && rng_.chance(1, rate * 2))
             idiom();
         if (!full())
@@ -61,6 +66,8 @@ void Generator::step(bool war)
         if (careless || full || phases_.legal(s))
             break;
     }
+    if (careless && rng_.chance(1, 2))
+        odd_number(s);
     put(s);
 }
 
@@ -301,6 +308,46 @@ Interval Generator::next_to_last_range(const Known& k, bool before)
     return {last.to, last.to + (k.length > last.to ? std::min(len, k.length - last.to) : 0)};
 }
 
+// Numbers at the ends of the numbers, and such that are refused: none is a client's mistake, and many a test of them is
+// wrong.
+void Generator::odd_number(Step& s)
+{
+    const auto fields = specs()[s.op].fields;
+    std::array<size_t, max_args> numbers{};
+    unsigned n = 0;
+    for (size_t a = 0; a < fields.size(); a++)
+        switch (fields[a].shape) {
+        case Shape::size:
+        case Shape::align:
+        case Shape::limit:
+        case Shape::pages:
+        case Shape::nth:
+        case Shape::boundary:
+        case Shape::mask:
+        case Shape::low_bits:
+            numbers[n++] = a;
+            break;
+        default:
+            break;
+        }
+    if (n == 0 || specs()[s.op].actor == Actor::machine)
+        return;
+    uint64_t& v = s.arg[numbers[rng_.below(n)]];
+    switch (rng_.below(4)) {
+    case 0:
+        v = rng_.below(16);
+        break;
+    case 1:
+        v = 0 - rng_.below(16);
+        break;
+    case 2:
+        v += rng_.chance(1, 2) ? 1 : all_ones;
+        break;
+    default:
+        v = (uint64_t{1} << rng_.below(64)) + rng_.below(3) - 1;
+    }
+}
+
 // Random arguments, by the same tables as random bytes.
 Step Generator::propose(uint8_t op, bool err)
 {
@@ -309,7 +356,7 @@ Step Generator::propose(uint8_t op, bool err)
     const Layout& l = layouts()[op];
     const auto fields = specs()[op].fields;
     const Known* used = nullptr;
-    const uint64_t mode = rng_.below(16); // of the range
+    uint64_t mode = rng_.below(16); // of the range
     const bool picky = !err || rng_.chance(3, 4);
     Interval beside;
     for (size_t a = 0; a < fields.size(); a++) {
@@ -326,6 +373,10 @@ Step Generator::propose(uint8_t op, bool err)
             s.arg[a] = k ? k->name : 0;
             if (a == l.use) {
                 used = k;
+                // A handover beside bytes that only the cache knows, more often than not.
+                if (k && k->alive && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()) &&
+                    !phases_.wrote(*k).empty() && rng_.chance(1, 2))
+                    mode = 4 + (mode & 1);
                 if (k && (mode == 4 || mode == 5))
                     beside = next_to_last_range(*k, mode == 4);
             }

@@ -3,6 +3,7 @@
 #include "harness/generator.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace dmaudit {
 namespace {
@@ -96,7 +97,9 @@ constexpr std::span<const Turn> protocols[] = {streaming, scatter,     noncohere
 
 void Generator::idiom()
 {
-    switch (rng_.below(large_ ? 5 : 7)) { // what is special about a large world shows when it is full
+    if (large_ && rng_.chance(1, 2)) // what is special about a large world shows when it is full
+        return exhaust();
+    switch (rng_.below(8)) {
     case 0:
         return churn();
     case 1:
@@ -104,8 +107,7 @@ void Generator::idiom()
     case 2:
         return exhaust();
     case 3:
-    case 4:
-        return large_ ? exhaust() : protocol();
+        return repeat();
     default:
         return protocol();
     }
@@ -192,6 +194,53 @@ void Generator::churn()
     }
 }
 
+// The last step over and over, if it may be: tables grow, counters climb.
+void Generator::repeat()
+{
+    if (!out_.count)
+        return;
+    Step s = out_.steps[out_.count - 1u];
+    const Layout& l = layouts()[s.op];
+    if (specs()[s.op].actor == Actor::machine)
+        return;
+    for (uint64_t rounds = 1 + rng_.below(12); rounds > 0 && !full(); rounds--) {
+        if (l.def != Layout::absent) {
+            const Obj kind = name_kind(s.arg[l.def]);
+            s.arg[l.def] = name_of(kind, scope_.next(kind));
+        }
+        if (!phases_.legal(s))
+            return;
+        put(s);
+    }
+}
+
+// The most that there is, taken and given back: when everything has been given back at the end of the case it must be
+// there again, so whatever is lost between shows.
+void Generator::measure()
+{
+    uint8_t op = is<ops::AllocCoherent>;
+    if (scope_.count(obj_pool, true) && contains(profile_, is<ops::AllocFromPool>))
+        op = is<ops::AllocFromPool>;
+    if (!contains(profile_, op))
+        return;
+    const uint64_t page = scope_.world().page;
+    Step s = propose(op, false);
+    for (size_t a = 0; a < specs()[op].fields.size(); a++)
+        if (specs()[op].fields[a].shape == Shape::align || specs()[op].fields[a].shape == Shape::limit ||
+            specs()[op].fields[a].shape == Shape::boundary)
+            s.arg[a] = 0;
+    const Layout& l = layouts()[op];
+    const Known* used = l.use == Layout::absent ? nullptr : scope_.find(s.arg[l.use]);
+    for (uint64_t pages = std::bit_floor(all_of(op, used) / page); pages; pages /= 2) {
+        s.arg[l.size] = pages * page;
+        if (!phases_.legal(s))
+            continue;
+        put(s);
+        end(scope_.objects().size() - 1);
+        return;
+    }
+}
+
 // Things of one size until there is no room, some of them given back, and then larger ones.
 void Generator::exhaust()
 {
@@ -241,7 +290,7 @@ void Generator::exhaust()
         Step s = again(scope_.objects()[first]);
         if (at != Layout::absent)
             s.arg[at] = rng_.chance(1, 2) ? s.arg[at] << (1 + rng_.below(3)) : many(op, nullptr);
-        if (phases_.legal(s))
+        if (phases_.legal(s) || (l.makes == obj_block && rng_.chance(1, 2))) // as above
             put(s);
     }
 }

@@ -51,6 +51,7 @@ class Generator {
     uint64_t all_of(uint8_t op, const Known* used);
     uint64_t many(uint8_t op, const Known* used);
     Interval next_to_last_range(const Known&, bool before);
+    void odd_number(Step&);
 
     bool fill(Step&);
     bool test(Step&);
@@ -61,6 +62,8 @@ class Generator {
     void churn();
     void exhaust();
     void succeed();
+    void repeat();
+    void measure();
     void protocol();
     bool err_in_release();
 
