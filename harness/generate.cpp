@@ -116,7 +116,10 @@ const World& Generator::make_world()
 void Generator::weigh()
 {
     uint32_t families = profile_.facets;
-    if (profile_.swarm && rng_.chance(3, 4)) {
+    constexpr uint32_t of_blocks = facet_coherent | facet_pool | facet_opaque | facet_noncoherent;
+    if (large_ && (families & of_blocks) && rng_.chance(3, 4)) // they fill it
+        families &= of_blocks;
+    else if (profile_.swarm && rng_.chance(3, 4)) {
         const uint64_t wanted = 1 + rng_.below(3);
         families = 0;
         for (uint64_t i = 0; i < wanted;)
@@ -390,7 +393,7 @@ Step Generator::propose(uint8_t op, bool err)
             s.arg[a] = beside_it ? beside_it->place + beside_it->length
                                  : codes::value_of({scope_, s, l, used}, a,
                                                    aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
-        } else if (fields[a].shape == Shape::size && rng_.chance(1, large_ ? 4 : 16)) {
+        } else if (fields[a].shape == Shape::size && rng_.chance(1, large_ ? 2 : 16)) {
             s.arg[a] = many(op, used);
         } else if (used && (mode == 4 || mode == 5) && (a == l.off || a == l.len) && l.off != Layout::absent &&
                    l.len != Layout::absent) {

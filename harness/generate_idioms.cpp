@@ -245,10 +245,15 @@ void Generator::measure()
 void Generator::exhaust()
 {
     uint8_t op = choose_maker();
-    for (unsigned tries = 0; tries < 4 && (op = with_object(op), layouts()[op].def == Layout::absent); tries++)
+    for (unsigned tries = 0; tries < 4 && !(layouts()[op].makes & (large_ ? uint8_t{obj_block} : uint8_t{0xff})); tries++)
         op = choose_maker();
     const Layout& l = layouts()[op];
     if (l.def == Layout::absent)
+        return;
+    for (uint8_t first = 0; (first = with_object(op)) != op;)
+        if (full() || !attempt(first))
+            return;
+    if (full())
         return;
     Step model;
     bool found = false;
