@@ -311,6 +311,14 @@ Interval Generator::next_to_last_range(const Known& k, bool before)
     return {last.to, last.to + (k.length > last.to ? std::min(len, k.length - last.to) : 0)};
 }
 
+// A few bytes of the range that was used last.
+Interval Generator::in_last_range(const Known& k)
+{
+    const BytesUsed last = k.last.off < k.length ? k.last : BytesUsed{0, k.length};
+    const uint64_t len = std::min(last.len, k.length - last.off), off = rng_.below(len);
+    return {last.off + off, last.off + off + 1 + rng_.below(std::min(len - off, scope_.world().line))};
+}
+
 // Numbers at the ends of the numbers, and such that are refused: none is a client's mistake, and many a test of them is
 // wrong.
 void Generator::odd_number(Step& s)
@@ -380,8 +388,8 @@ Step Generator::propose(uint8_t op, bool err)
                 if (k && k->alive && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()) &&
                     !phases_.wrote(*k).empty() && rng_.chance(1, 2))
                     mode = 4 + (mode & 1);
-                if (k && (mode == 4 || mode == 5))
-                    beside = next_to_last_range(*k, mode == 4);
+                if (k && mode >= 2 && mode <= 5)
+                    beside = mode < 4 ? in_last_range(*k) : next_to_last_range(*k, mode == 4);
             }
         } else if (fields[a].shape == Shape::lie && err) {
             const bool lie = rng_.chance(1, 3);
@@ -395,7 +403,7 @@ Step Generator::propose(uint8_t op, bool err)
                                                    aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
         } else if (fields[a].shape == Shape::size && rng_.chance(1, large_ ? 2 : 16)) {
             s.arg[a] = many(op, used);
-        } else if (used && (mode == 4 || mode == 5) && (a == l.off || a == l.len) && l.off != Layout::absent &&
+        } else if (used && mode >= 2 && mode <= 5 && (a == l.off || a == l.len) && l.off != Layout::absent &&
                    l.len != Layout::absent) {
             s.arg[a] = a == l.off ? beside.from : beside.to - beside.from;
         } else if (used && mode >= 6 && (a == l.off || a == l.len) && l.off != Layout::absent &&

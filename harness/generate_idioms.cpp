@@ -97,9 +97,9 @@ constexpr std::span<const Turn> protocols[] = {streaming, scatter,     noncohere
 
 void Generator::idiom()
 {
-    if (large_ && rng_.chance(1, 2)) // what is special about a large world shows when it is full
-        return exhaust();
-    switch (rng_.below(8)) {
+    if (large_ && rng_.chance(2, 3)) // what is special about a large world shows when it is full
+        return rng_.chance(1, 2) ? exhaust() : storm();
+    switch (rng_.below(9)) {
     case 0:
         return churn();
     case 1:
@@ -108,6 +108,8 @@ void Generator::idiom()
         return exhaust();
     case 3:
         return repeat();
+    case 4:
+        return storm();
     default:
         return protocol();
     }
@@ -241,6 +243,30 @@ void Generator::measure()
     }
 }
 
+// Blocks of all sizes come and go until the memory is in pieces.
+void Generator::storm()
+{
+    uint8_t op = choose_maker();
+    for (unsigned tries = 0; tries < 8 && layouts()[op].makes != obj_block; tries++)
+        op = choose_maker();
+    const uint8_t at = layouts()[op].size;
+    if (layouts()[op].makes != obj_block || at == Layout::absent || !attempt_with_objects(op))
+        return;
+    const size_t first = scope_.objects().size() - 1;
+    const Step model = out_.steps[made_at_[first]];
+    const uint64_t all = all_of(op, layouts()[op].use == Layout::absent ? nullptr : scope_.find(model.arg[layouts()[op].use]));
+    for (uint64_t left = 4 + rng_.below(20); left > 0 && !full(); left--) {
+        if (rng_.chance(2, 5)) {
+            end(first + rng_.below(scope_.objects().size() - first));
+            continue;
+        }
+        Step s = again(scope_.objects()[first]);
+        s.arg[at] = rng_.chance(3, 4) ? all >> rng_.below(6) : 1 + rng_.below(all);
+        if (phases_.legal(s) || rng_.chance(1, 8))
+            put(s);
+    }
+}
+
 // Things of one size until there is no room, some of them given back, and then larger ones.
 void Generator::exhaust()
 {
@@ -260,9 +286,9 @@ void Generator::exhaust()
     const uint8_t at = l.size != Layout::absent ? l.size : l.len;
     for (unsigned tries = 0; tries < 8 && !found; tries++) {
         model = propose(op, false);
-        if (at != Layout::absent && rng_.chance(1, 2)) {
+        if (at != Layout::absent && rng_.chance(1, large_ ? 1 : 2)) {
             const Known* used = l.use == Layout::absent ? nullptr : scope_.find(model.arg[l.use]);
-            model.arg[at] = all_of(op, used) >> rng_.below(6);
+            model.arg[at] = all_of(op, used) >> rng_.below(5);
         }
         found = phases_.legal(model);
     }

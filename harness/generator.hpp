@@ -51,6 +51,7 @@ class Generator {
     uint64_t all_of(uint8_t op, const Known* used);
     uint64_t many(uint8_t op, const Known* used);
     Interval next_to_last_range(const Known&, bool before);
+    Interval in_last_range(const Known&);
     void odd_number(Step&);
 
     bool fill(Step&);
@@ -64,6 +65,7 @@ class Generator {
     void succeed();
     void repeat();
     void measure();
+    void storm();
     void protocol();
     bool err_in_release();
 
