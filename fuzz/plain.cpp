@@ -40,20 +40,21 @@ void fit(Case& c, const Intake& shape)
     c.count = static_cast<uint16_t>(kept);
 }
 
-// Steps from the generator, alone or behind some of what is there: changes of single steps seldom find the start of
-// something long. Nor are they as good as a new case: without feedback from the provider's code, an execution of a fresh
-// one finds several times as much.
-void refresh(Case& c, const Intake& shape, Rng& rng)
+// Steps from the generator. A new case as a whole finds several times as much as a changed one does where the provider
+// gives no feedback of its own, and changes of single steps seldom find the start of something long.
+void renew(Case& c, const Intake& shape, Rng& rng)
 {
     const Profile profile{"", shape.facets, shape.mode, shape.any_mode, shape.swarm};
+    generate(rng.next(), profile, c, rng.chance(1, 2) ? 32u : 8 + static_cast<unsigned>(rng.below(49)));
+}
+
+// ... behind some of what is there.
+void extend(Case& c, const Intake& shape, Rng& rng)
+{
+    const Case old = c;
     Case fresh;
-    const auto steps = static_cast<unsigned>(8 + rng.below(33));
-    generate(rng.next(), profile, fresh, steps);
-    if (c.count && rng.chance(1, 3)) {
-        const Case old = c;
-        crossover(old, fresh, rng, c);
-    } else
-        c = fresh;
+    renew(fresh, shape, rng);
+    crossover(old, fresh, rng, c);
 }
 
 // The case in at most `max` bytes: steps at the end go until it fits. 0: not even the world fits.
@@ -88,11 +89,15 @@ size_t dmaudit_plain_mutate(uint8_t* data, size_t size, size_t max, const void* 
     Case c;
     decode({data, std::min(size, max)}, c);
     Rng rng(seed);
-    if (c.count == 0 || rng.chance(1, 2))
-        refresh(c, *static_cast<const Intake*>(shape), rng);
+    const auto& intake = *static_cast<const Intake*>(shape);
+    const uint64_t turn = rng.below(8);
+    if (c.count == 0 || turn < 4)
+        renew(c, intake, rng);
+    else if (turn == 4)
+        extend(c, intake, rng);
     else
-        mutate(c, rng, static_cast<const Intake*>(shape)->swarm);
-    fit(c, *static_cast<const Intake*>(shape));
+        mutate(c, rng, intake.swarm);
+    fit(c, intake);
     return write(c, data, max);
 }
 
@@ -103,13 +108,15 @@ size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b
     decode({a, a_size}, first);
     decode({b, b_size}, second);
     Rng rng(seed);
-    const unsigned there = first.count + second.count;
-    crossover(first, second, rng, both);
-    if (there < 8 || rng.chance(1, 3))
-        refresh(both, *static_cast<const Intake*>(shape), rng);
-    else if (rng.chance(1, 2)) // with two hooks libFuzzer calls each half of the time: this one mutates too
-        mutate(both, rng, static_cast<const Intake*>(shape)->swarm);
-    fit(both, *static_cast<const Intake*>(shape));
+    const auto& intake = *static_cast<const Intake*>(shape);
+    const uint64_t turn = rng.below(4);
+    if (turn < 2 || first.count + second.count < 8)
+        renew(both, intake, rng);
+    else
+        crossover(first, second, rng, both);
+    if (turn == 2) // with two hooks libFuzzer calls each half of the time: this one mutates too
+        mutate(both, rng, intake.swarm);
+    fit(both, intake);
     return write(both, out, max);
 }
 }
