@@ -2,6 +2,7 @@
 #include "harness/binary.hpp"
 #include "harness/binary_values.hpp"
 #include "harness/binary_world.hpp"
+#include "harness/generate_phases.hpp"
 #include "harness/scope.hpp"
 
 #include <algorithm>
@@ -13,9 +14,15 @@ namespace {
 // refers to nothing is pointed at something that lives, or dropped.
 class Builder {
   public:
-    explicit Builder(Case& out) : out_(out), scope_(out.world) {}
+    // `judges`: it can say what a conforming client would do next, which costs something.
+    explicit Builder(Case& out, bool judges = false) : out_(out), scope_(out.world)
+    {
+        if (judges)
+            phases_.emplace(scope_);
+    }
 
     const Scope& scope() const { return scope_; }
+    bool legal(const Step& s) const { return !phases_ || phases_->legal(s); }
 
     // Starts taking steps of another case: names are a world of their own.
     void new_source() { to_ = {}; }
@@ -44,6 +51,7 @@ class Builder {
   private:
     Case& out_;
     Scope scope_;
+    std::optional<Phases> phases_;
     std::array<uint16_t, obj_kinds * max_names> to_{}; // name in the source -> name here; 0: none
 
     static size_t index(uint64_t name)
@@ -67,6 +75,8 @@ class Builder {
             s.arg[l.def] = name;
         }
         out_.push(s);
+        if (phases_)
+            phases_->append(s);
         scope_.append(s);
         return true;
     }
@@ -267,11 +277,24 @@ void change_once(Case& c, Rng& rng, const Taste& taste)
     c.count = 0;
     if (change == world)
         change_world(c.world, rng);
-    Builder b(c);
+    // Most of what is inserted and changed is what a client that conforms might do: the rest would only be skipped.
+    const bool lawful = (change == insert || change == value || change == target) && rng.chance(3, 4);
+    const auto choose = [&](const Builder& builder, auto step) {
+        Step s = step();
+        for (unsigned tries = 0; lawful && tries < 6 && !builder.legal(s); tries++)
+            s = step();
+        return s;
+    };
+    Builder b(c, lawful);
     for (unsigned i = 0; i <= old.count; i++) {
         if (i == at && change == insert)
             for (unsigned k = 0; k < n; k++)
-                b.add_resolved(fresh(b.scope(), rng, Actor::client, true, taste.facets));
+                b.add_resolved(choose(b, [&] {
+                    Step s = fresh(b.scope(), rng, Actor::client, true, taste.facets);
+                    if (const Layout& l = layouts()[s.op]; l.def != Layout::absent)
+                        s.arg[l.def] = name_of(l.makes, b.scope().next(l.makes));
+                    return s;
+                }));
         if (i == at && change == disturb)
             b.add_resolved(fresh(b.scope(), rng, Actor::machine, false, all_facets));
         if (i == other && change == move && at < old.count)
@@ -285,10 +308,12 @@ void change_once(Case& c, Rng& rng, const Taste& taste)
         Step s = change == swap && i == at      ? old.steps[other]
                  : change == swap && i == other ? old.steps[at]
                                                 : old.steps[i];
-        if (i == at && change == value)
-            set_value(b.scope(), s, rng);
-        if (i == at && change == target)
-            retarget(b.scope(), s, rng); // names of the new case; up to here they are those of the old one
+        if (i == at && (change == value || change == target))
+            s = choose(b, [&] { // names are those of the new case; up to here they are those of the old one
+                Step changed = s;
+                change == value ? set_value(b.scope(), changed, rng) : retarget(b.scope(), changed, rng);
+                return changed;
+            });
         b.add(s);
         if (i == at && change == duplicate)
             b.add(s);
