@@ -22,13 +22,13 @@ class Generator {
     const Profile& profile_;
     Case& out_;
     unsigned steps_;
+    bool large_ = false; // the world; make_world() sets it, so it stands before the scope
     Scope scope_;
     Phases phases_;
     std::array<uint32_t, op_count> weights_{};
     uint32_t total_ = 0;
     bool crowded_ = false; // buffers lie side by side, in one line too
     bool loyal_ = false;   // stays with the same memory whenever it can
-    bool large_ = false;   // the world
     uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
     std::array<uint16_t, max_steps> made_at_; // index of an object -> that of the step that made it
 
