@@ -37,6 +37,8 @@ void Generator::run()
     const bool measured = rng_.chance(1, 6);
     if (measured)
         measure();
+    if (large_ && rng_.chance(3, 4)) // while nothing small lies in the way
+        rng_.chance(2, 3) ? exhaust() : storm();
     while (!full()) {
         const bool war = out_.count >= peace;
         if (measured && out_.count && layouts()[out_.steps[out_.count - 1u].op].makes == obj_pool)
@@ -91,10 +93,10 @@ const World& Generator::make_world()
     header[0] = 1;
     codes::read_header(header, out_.world, out_.expect);
     // Bitmaps of several words, and of several levels, now and then: what lies between them is not in small worlds.
-    if (const uint8_t choice = header[cell_bytes - 1]; choice % 64 == 0) {
+    if (header[cell_bytes - 1] < 3) { // they cost several times as much
         const World small = out_.world;
         constexpr uint64_t sizes[] = {1 << 20, 2 << 20, 4 << 20, 8 << 20};
-        const BankSpec only{out_.world.banks[0].phys, sizes[choice / 64]};
+        const BankSpec only{out_.world.banks[0].phys, sizes[header[cell_bytes - 2] % 4]};
         out_.world.banks = World{}.banks;
         out_.world.banks[0] = only;
         out_.world.n_banks = 1;
