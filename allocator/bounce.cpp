@@ -99,19 +99,21 @@ Result<BounceSlot> Bounce::alloc(std::uint64_t size, PhysAddr original, const Co
         Constraints page = constraints;
         page.align = constraints.align > platform_.page() ? constraints.align : 1;
         page.boundary = 0;
-        bool recorded = true;
-        if (const Result<PageRun> run = arenas_.alloc(platform_.page(), page)) {
+        const Result<PageRun> run = arenas_.alloc(platform_.page(), page);
+        bool lacking = !run && run.error() == DmaError::NoMemory;
+        if (run) {
             Handle handle;
-            recorded = chunks_.add({*run, low_bits(platform_.page() >> cell_shift_)}, handle);
-            if (recorded) {
+            if (chunks_.add({*run, low_bits(platform_.page() >> cell_shift_)}, handle)) {
                 if (carve(handle, *chunks_.find(handle), size, original, constraints, slot))
                     return slot;
                 chunks_.remove(handle);
+            } else {
+                lacking = true;
             }
             arenas_.free(*run);
         }
-        if (!recorded) {
-            // Whole pages need no record, but whether they are out of reach says nothing of what a cell would have been.
+        if (lacking) {
+            // Whole pages need no record; but what keeps them from the device may not have kept a cell.
             const Result<BounceSlot> pages = take_pages(size, original, constraints);
             return pages ? pages : DmaError::NoMemory;
         }

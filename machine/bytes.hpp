@@ -39,12 +39,16 @@ inline bool same_bytes(const uint8_t* a, const uint8_t* b, uint64_t n)
 // Whole pages of 4 KiB, whichever vectors the processor has: a reset compares all of RAM.
 bool same_page(const uint8_t* a, const uint8_t* b);
 
+// From this many bytes on a call out of line pays.
+inline constexpr uint64_t long_copy = 512;
+uint64_t copy_long(uint8_t* to, const uint8_t* from, uint64_t n); // how many of them it copied
+
 // The ranges do not overlap.
 __attribute__((no_sanitize("address")))
 inline void copy_bytes(uint8_t* to, const uint8_t* from, uint64_t n)
 {
     using Vector = uint64_t __attribute__((vector_size(16)));
-    uint64_t i = 0;
+    uint64_t i = n >= long_copy ? copy_long(to, from, n) : 0;
     for (; i + sizeof(Vector) <= n; i += sizeof(Vector)) {
         Vector v;
         __builtin_memcpy(&v, from + i, sizeof v);

@@ -169,19 +169,30 @@ void Bare::cpu_write(uint8_t* to, const Bytes& bytes)
 Bytes Bare::device_read(uint32_t device, uint64_t bus, uint64_t n) const
 {
     Bytes out(n);
-    const auto where = machine_.reach(device, bus, n);
-    RC_ASSERT(where.has_value());
-    machine_.device_read(device, *where, n, out.data());
+    each_page(device, bus, n, [&](uint64_t at, uint64_t done, uint64_t bytes) {
+        machine_.device_read(device, at, bytes, out.data() + done);
+    });
     return out;
 }
 
 void Bare::device_write(uint32_t device, uint64_t bus, const Bytes& bytes)
 {
-    if (bytes.empty())
-        return;
-    const auto where = machine_.reach(device, bus, bytes.size());
-    RC_ASSERT(where.has_value());
-    machine_.device_write(device, *where, bytes.size(), bytes.data());
+    each_page(device, bus, bytes.size(), [&](uint64_t at, uint64_t done, uint64_t n) {
+        machine_.device_write(device, at, n, bytes.data() + done);
+    });
+}
+
+// A segment that an IOMMU merged need not be in one piece in memory, as when one of its entries is bounced.
+void Bare::each_page(uint32_t device, uint64_t bus, uint64_t n,
+                     const std::function<void(uint64_t at, uint64_t done, uint64_t bytes)>& f) const
+{
+    for (uint64_t done = 0; done < n;) {
+        const uint64_t bytes = std::min(n - done, world_.page - (bus + done) % world_.page);
+        const auto at = machine_.reach(device, bus + done, bytes);
+        RC_ASSERT(at.has_value());
+        f(*at, done, bytes);
+        done += bytes;
+    }
 }
 
 void Bare::disturb(Rng& rng)

@@ -81,6 +81,8 @@ class Bare {
 
   private:
     int answered(int code);
+    void each_page(uint32_t device, uint64_t bus, uint64_t n,
+                   const std::function<void(uint64_t at, uint64_t done, uint64_t bytes)>& f) const;
     template <class F> int call(F f)
     {
         machine_.begin_call();

@@ -18,13 +18,34 @@ constexpr auto scribble = [] {
 }();
 
 // An aligned word of scribble: no coincidence.
+bool is_scribbled(const uint8_t* ram, uint64_t at)
+{
+    uint64_t found, wanted;
+    std::memcpy(&found, ram + at, 8);
+    std::memcpy(&wanted, scribble.data() + at % 4096, 8);
+    return found == wanted;
+}
+
+// Of 64 bytes at a multiple of 64: is there half a word of scribble? Nearly always there is none.
+bool maybe_scribbled(const uint8_t* ram, uint64_t at)
+{
+    using Halves = uint32_t __attribute__((vector_size(16)));
+    using Answers = decltype(Halves{} == Halves{});
+    Halves found[4], wanted[4];
+    std::memcpy(found, ram + at, sizeof found);
+    std::memcpy(wanted, scribble.data() + at % 4096, sizeof wanted);
+    Answers equal{};
+    for (unsigned k = 0; k < 4; k++)
+        equal |= found[k] == wanted[k];
+    return (equal[0] | equal[1] | equal[2] | equal[3]) != 0;
+}
+
 std::optional<uint64_t> first_scribbled(const uint8_t* ram, Range r)
 {
     for (uint64_t at = (r.at + 7) & ~uint64_t{7}; at + 8 <= r.end(); at += 8) {
-        uint64_t found, wanted;
-        std::memcpy(&found, ram + at, 8);
-        std::memcpy(&wanted, scribble.data() + at % 4096, 8);
-        if (found == wanted)
+        while (at % 64 == 0 && at + 64 <= r.end() && !maybe_scribbled(ram, at))
+            at += 64;
+        if (at + 8 <= r.end() && is_scribbled(ram, at))
             return at;
     }
     return {};
