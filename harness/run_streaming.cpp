@@ -71,7 +71,8 @@ Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, 
         mappings_[name_number(out)] = m;
         make(out);
         const bool bounced = auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced;
-        if (bounced || case_.world.devices[req.device].iommu)
+        // A promise of isolation depends on what is mapped beside it, so alone it may be another mapping.
+        if (bounced || (case_.world.devices[req.device].iommu && !auditor_.promises(DMAUDIT_PROMISES_ISOLATION)))
             first_.mapping(req, r.at, narrow(dir), bounced);
     } else if (rc > 0)
         failed_maps_.set(name_number(out));
