@@ -172,7 +172,13 @@ uint8_t Generator::choose_next()
     if (at == Layout::absent)
         return op;
     // What ended leaves what it was made from: a mapping its buffer.
-    const uint64_t name = specs()[last.op].ends == Ends::first_use ? root(last.arg[at]) : last.arg[at];
+    uint64_t name = specs()[last.op].ends == Ends::first_use ? root(last.arg[at]) : last.arg[at];
+    if (rng_.chance(1, 2)) // or with what was made from it: what is done to a buffer concerns its mapping
+        for (const Known& k : scope_.objects())
+            if (k.alive && k.parent != Known::no_parent && scope_.objects()[k.parent].name == name) {
+                name = k.name;
+                break;
+            }
     for (unsigned tries = 0; tries < 8 && !(layouts()[op].needs & name_kind(name)); tries++)
         op = choose();
     return op;
@@ -388,7 +394,7 @@ Step Generator::propose(uint8_t op, bool err)
                 used = k;
                 // A handover beside bytes that only the cache knows, more often than not.
                 if (k && k->alive && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()) &&
-                    !phases_.wrote(*k).empty() && rng_.chance(1, 2))
+                    !phases_.wrote(*k).empty() && rng_.chance(3, 4))
                     mode = 4 + (mode & 1);
                 if (k && mode >= 2 && mode <= 5)
                     beside = mode < 4 ? in_last_range(*k) : next_to_last_range(*k, mode == 4);
@@ -403,6 +409,8 @@ Step Generator::propose(uint8_t op, bool err)
             s.arg[a] = beside_it ? beside_it->place + beside_it->length
                                  : codes::value_of({scope_, s, l, used}, a,
                                                    aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
+        } else if (fields[a].shape == Shape::attrs && skips_) {
+            s.arg[a] = words(Shape::attrs).back().value;
         } else if (fields[a].shape == Shape::size && rng_.chance(1, large_ ? 2 : 16)) {
             s.arg[a] = many(op, used);
         } else if (used && mode >= 2 && mode <= 5 && (a == l.off || a == l.len) && l.off != Layout::absent &&

@@ -22,11 +22,21 @@ constexpr Turn streaming[] = {turn<ops::Buffer>,
                               turn<ops::DeviceWrite, ops::DeviceRead>,
                               turn<ops::SyncForCpu>,
                               turn<ops::CpuWrite, ops::CpuRead>,
-                              turn<ops::SyncForCpu, ops::CpuRead>,
+                              turn<ops::SyncForCpu>,
                               turn<ops::SyncForDevice>,
                               turn<ops::DeviceRead, ops::DeviceWrite>,
                               turn<ops::UnmapSingle, ops::SyncForCpu>,
                               turn<ops::CpuRead>};
+// The same by a client that does the cache work itself.
+constexpr Turn by_hand[] = {turn<ops::Buffer>,
+                            turn<ops::CpuWrite>,
+                            turn<ops::CacheMaintenance>,
+                            turn<ops::MapSingle>,
+                            turn<ops::DeviceWrite, ops::DeviceRead>,
+                            turn<ops::SyncForCpu, ops::DeviceWrite>,
+                            turn<ops::UnmapSingle>,
+                            turn<ops::CacheMaintenance>,
+                            turn<ops::CpuWrite, ops::CpuRead>};
 constexpr Turn scatter[] = {turn<ops::Buffer>,
                             turn<ops::CpuWrite>,
                             turn<ops::MapSg, ops::MapSgtable>,
@@ -90,8 +100,8 @@ constexpr Turn managed[] = {turn<ops::Bind>,
                             turn<ops::ReleaseGroup, ops::AddAction>,
                             turn<ops::ManagedRelease, ops::ReleaseGroup>,
                             turn<ops::Unbind, ops::ManagedRelease>};
-constexpr std::span<const Turn> protocols[] = {streaming, scatter,     noncoherent, dma_buf,
-                                               coherent,  descriptors, pools,       managed};
+constexpr std::span<const Turn> protocols[] = {streaming, by_hand,     scatter, noncoherent, dma_buf,
+                                               coherent,  descriptors, pools,   managed};
 
 } // namespace
 
@@ -356,6 +366,7 @@ void Generator::protocol()
     const auto& chosen = mine[rng_.below(n)];
     const bool from_start = rng_.chance(3, 4); // else with what there is
     loyal_ = true;
+    skips_ = chosen.data() == by_hand;
     for (size_t i = 0; i < chosen.size() && !full(); i++) {
         if (i == 0 ? !from_start : rng_.chance(1, 8))
             continue;
@@ -368,7 +379,7 @@ void Generator::protocol()
             break;
         }
     }
-    loyal_ = false;
+    loyal_ = skips_ = false;
 }
 
 // A release that is a mistake: of what is dead, best while its like lives where it was, or of what lives, with

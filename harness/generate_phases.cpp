@@ -485,7 +485,7 @@ void Phases::append(const Step& s)
     switch (s.op) {
     case is<ops::CpuWrite>:
         if (noncoherent(*used)) {
-            p.dirty = true;
+            p.wrote_in(r);
             break;
         }
         p.ready.add(r);

@@ -97,6 +97,57 @@ TEST(Generate, a_hostile_case_begins_with_a_legal_prefix_and_ends_with_mistakes)
     EXPECT_GT(second_half, 2 * first_half);
 }
 
+// What single steps hardly ever make, and every allocator has its bugs in.
+TEST(Generate, situations_that_take_many_steps_are_reached)
+{
+    unsigned stale = 0, whole = 0, churned = 0, beside = 0, large = 0, full = 0;
+    constexpr uint64_t cases = 6000;
+    Case c;
+    for (uint64_t seed = 0; seed < cases; seed++) {
+        generate(seed, *profile_named("mixed"), c);
+        Scope scope(c.world);
+        Phases phases(scope);
+        const uint64_t arena = divide(c.world, 0).arena;
+        large += c.world.banks[0].size >= 1 << 20 && c.world.page == 4096;
+        bool one_stale = false, one_whole = false, one_beside = false, one_full = false;
+        unsigned longest = 0, row = 0;
+        uint64_t allocated = 0;
+        for (unsigned i = 0; i < c.count; i++) {
+            const Step& s = c.steps[i];
+            const Layout& l = layouts()[s.op];
+            const Known* used = l.use == Layout::absent ? nullptr : scope.find(s.arg[l.use]);
+            // A release of a dead block while its like lives.
+            if (used && !used->alive && name_kind(used->name) == obj_block && specs()[s.op].ends == Ends::first_use)
+                for (const Known& k : scope.objects())
+                    one_stale |= k.alive && k.maker == used->maker && k.length == used->length;
+            if (l.makes == obj_block && l.size != Layout::absent) {
+                one_whole |= s.arg[l.size] == arena;
+                one_full |= (allocated += s.arg[l.size]) >= arena;
+            }
+            row = i >= 2 && s.op == c.steps[i - 2].op && c.steps[i - 1].op != s.op && l.makes ? row + 1 : l.makes ? 0 : row;
+            longest = std::max(longest, row);
+            // A partial sync that ends in the line in which the CPU wrote.
+            if (s.op == Ops::index_of<ops::SyncForCpu>() && used && !phases.wrote(*used).empty()) {
+                const uint64_t end = s.arg[l.off] + s.arg[l.len];
+                one_beside |= end <= phases.wrote(*used).from && phases.wrote(*used).from - end < c.world.line &&
+                              s.arg[l.len] % c.world.line == 0;
+            }
+            phases.append(s);
+            scope.append(s);
+        }
+        stale += one_stale, whole += one_whole, churned += longest >= 4, beside += one_beside, full += one_full;
+    }
+    std::printf("[ measured ] of %u cases: %u with a stale release, %u that take all of an arena, %u fill it, %u that take "
+                "and give back over and over, %u with a sync beside what the CPU wrote, %u in large worlds\n",
+                static_cast<unsigned>(cases), stale, whole, full, churned, beside, large);
+    EXPECT_GT(stale, cases / 200);
+    EXPECT_GT(whole, cases / 20);
+    EXPECT_GT(full, cases / 20);
+    EXPECT_GT(churned, cases / 50);
+    EXPECT_GT(beside, cases / 2000);
+    EXPECT_GT(large, cases / 300);
+}
+
 TEST(Generate, profiles_have_names)
 {
     EXPECT_EQ(profile_named("pool")->facets, facet_pool);

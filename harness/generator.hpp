@@ -29,6 +29,7 @@ class Generator {
     uint32_t total_ = 0;
     bool crowded_ = false; // buffers lie side by side, in one line too
     bool loyal_ = false;   // stays with the same memory whenever it can
+    bool skips_ = false;   // mappings leave the cache alone
     uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
     std::array<uint16_t, max_steps> made_at_; // index of an object -> that of the step that made it
 

@@ -129,6 +129,41 @@ TEST(Conservation, of_a_bounced_mapping)
     EXPECT_EQ(run(many, builtin_provider()), "clean");
 }
 
+TEST(Conservation, of_a_mapping_that_took_device_addresses)
+{
+    struct Runs {
+        static int& out()
+        {
+            static int mappings = 0;
+            return mappings;
+        }
+        dmaudit_streaming streaming = *builtin_provider().streaming;
+        dmaudit_provider provider = builtin_provider();
+        explicit Runs(int most)
+        {
+            out() = most;
+            streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t direction,
+                                      dmaudit_mapping* m) -> int {
+                return out()-- > 0 ? builtin_provider().streaming->map_single(ctx, r, cpu, direction, m)
+                                   : static_cast<int>(DMAUDIT_ENOMEM);
+            };
+            provider.streaming = &streaming;
+        }
+        Runs(const Runs&) = delete;
+    };
+    const auto run_with = [](const char* device, const dmaudit_provider& provider) {
+        const Parsed p = parse("world banks=256K@0x80000000 " + std::string(device) +
+                               "\nb0 = buffer size=8K\ncpu_write b0 len=8K\nm0 = map_single b0 len=8K dir=to_device\n");
+        EXPECT_TRUE(p.ok) << p.error.line << ": " << p.error.message;
+        Session session;
+        const Result r = execute(p.value, provider, session);
+        return r.violation ? std::string(rule(r.violation->rule).name) : "clean";
+    };
+    EXPECT_EQ(run_with("iommu=yes", Runs(1).provider), "lost-capacity") << "there are no addresses for a second";
+    EXPECT_EQ(run_with("iommu=yes", Runs(2).provider), "clean");
+    EXPECT_EQ(run_with("iommu=no", Runs(1).provider), "clean") << "mapped in place, it took nothing";
+}
+
 TEST(Conservation, is_judged_only_of_what_once_succeeded)
 {
     EXPECT_EQ(run("k0 = alloc_coherent size=1M\n", builtin_provider()), "clean");
