@@ -10,7 +10,7 @@ namespace dmaudit {
 
 class Contents {
   public:
-    Contents() : bytes_(new uint8_t[Ram::capacity]) {} // only what was written is ever read
+    Contents() : bytes_(new uint8_t[Ram::capacity]) {} // what nobody wrote decides nothing
 
     // A value of a byte: 1..127, so never zero, initial RAM or scribble, and different from both old values.
     // Fills [r.at, r.end()) of `to` for a writer with this seed.

@@ -161,6 +161,8 @@ bool Run::loses_mapped_bytes(Range r, Range buffer) const
         return false;
     bool loses = false;
     const Range lines = r.lines(case_.world.line).intersect(buffer);
+    if (!machine_.cache().first_dirty(lines.at, lines.len))
+        return false;
     auditor_.map().for_each_run(lines, [&](Range run, uint8_t s) {
         const bool mapped =
             owner_of(s) == Owner::device || (owner_of(s) == Owner::cpu && direction_of(s) != Direction::none);

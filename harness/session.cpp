@@ -158,6 +158,8 @@ std::optional<uint64_t> Session::first_wrong(Range r) const
         return {};
     }
     std::optional<uint64_t> wrong;
+    if (same_bytes(ram + r.at, contents_.at(r.at), r.len)) // nearly always, whatever is known of them
+        return wrong;
     auditor_.map().for_each_run(r, [&](Range run, uint8_t s) {
         if (wrong || !known()[s] || same_bytes(ram + run.at, contents_.at(run.at), run.len))
             return;

@@ -94,7 +94,7 @@ class Session final : MachineObserver, Evidence {
     }
     std::optional<uint64_t> first_dirty(Range r) const override { return machine_.cache().first_dirty(r.at, r.len); }
     bool byte_dirty(uint64_t at) const override { return machine_.cache().byte_dirty(at); }
-    bool byte_stale(uint64_t at) const override { return machine_.cache().byte_stale(at); }
+    std::optional<uint64_t> first_stale(Range r) const override { return machine_.cache().first_stale(r.at, r.len); }
     bool uncached(Range r) const override { return machine_.cache().all_uncached(r.at, r.len); }
     uint64_t uncached_pages() const override { return machine_.cache().uncached_pages(); }
     uint64_t translations_added() const override { return machine_.translations_added(); }

@@ -18,23 +18,6 @@ __attribute__((target("avx2"), no_sanitize("address"))) bool same_page_avx2(cons
     const Vector all = (d[0] | d[1]) | (d[2] | d[3]);
     return (all[0] | all[1] | all[2] | all[3]) == 0;
 }
-
-__attribute__((target("avx2"), no_sanitize("address"))) uint64_t copy_avx2(uint8_t* to, const uint8_t* from, uint64_t n)
-{
-    using Vector = uint64_t __attribute__((vector_size(32)));
-    uint64_t i = 0;
-    for (; i + 4 * sizeof(Vector) <= n; i += 4 * sizeof(Vector)) {
-        Vector v[4];
-        for (unsigned k = 0; k < 4; k++)
-            __builtin_memcpy(&v[k], from + i + k * sizeof(Vector), sizeof(Vector));
-        for (unsigned k = 0; k < 4; k++)
-            __builtin_memcpy(to + i + k * sizeof(Vector), &v[k], sizeof(Vector));
-        __asm__("" : : : "memory"); // else the compiler makes a call of memcpy of the loop
-    }
-    return i;
-}
-
-const bool has_avx2 = __builtin_cpu_supports("avx2");
 #endif
 
 } // namespace
@@ -46,15 +29,6 @@ bool same_page(const uint8_t* a, const uint8_t* b)
         return same_page_avx2(a, b);
 #endif
     return same_bytes(a, b, 4096);
-}
-
-uint64_t copy_long([[maybe_unused]] uint8_t* to, [[maybe_unused]] const uint8_t* from, [[maybe_unused]] uint64_t n)
-{
-#ifdef __x86_64__
-    if (has_avx2)
-        return copy_avx2(to, from, n);
-#endif
-    return 0;
 }
 
 } // namespace dmaudit

@@ -6,8 +6,7 @@
 
 namespace dmaudit {
 
-__attribute__((no_sanitize("address")))
-inline bool same_bytes(const uint8_t* a, const uint8_t* b, uint64_t n)
+__attribute__((no_sanitize("address"))) inline bool same_bytes(const uint8_t* a, const uint8_t* b, uint64_t n)
 {
     // No helper, not even a lambda: it would be instrumented again.
     using Vector = uint64_t __attribute__((vector_size(16)));
@@ -39,16 +38,36 @@ inline bool same_bytes(const uint8_t* a, const uint8_t* b, uint64_t n)
 // Whole pages of 4 KiB, whichever vectors the processor has: a reset compares all of RAM.
 bool same_page(const uint8_t* a, const uint8_t* b);
 
-// From this many bytes on a call out of line pays.
-inline constexpr uint64_t long_copy = 512;
-uint64_t copy_long(uint8_t* to, const uint8_t* from, uint64_t n); // how many of them it copied
+#ifdef __x86_64__
+inline const bool has_avx2 = __builtin_cpu_supports("avx2");
+
+// How many bytes of a long range it copied.
+__attribute__((target("avx2"), no_sanitize("address"), noinline)) inline uint64_t
+copy_avx2(uint8_t* to, const uint8_t* from, uint64_t n)
+{
+    using Vector = uint64_t __attribute__((vector_size(32)));
+    uint64_t i = 0;
+    for (; i + 4 * sizeof(Vector) <= n; i += 4 * sizeof(Vector)) {
+        Vector v[4];
+        for (unsigned k = 0; k < 4; k++)
+            __builtin_memcpy(&v[k], from + i + k * sizeof(Vector), sizeof(Vector));
+        for (unsigned k = 0; k < 4; k++)
+            __builtin_memcpy(to + i + k * sizeof(Vector), &v[k], sizeof(Vector));
+        __asm__("" : : : "memory"); // else the compiler makes a call of memcpy of the loop
+    }
+    return i;
+}
+#endif
 
 // The ranges do not overlap.
-__attribute__((no_sanitize("address")))
-inline void copy_bytes(uint8_t* to, const uint8_t* from, uint64_t n)
+__attribute__((no_sanitize("address"))) inline void copy_bytes(uint8_t* to, const uint8_t* from, uint64_t n)
 {
     using Vector = uint64_t __attribute__((vector_size(16)));
-    uint64_t i = n >= long_copy ? copy_long(to, from, n) : 0;
+    uint64_t i = 0;
+#ifdef __x86_64__
+    if (n >= 512 && has_avx2)
+        i = copy_avx2(to, from, n);
+#endif
     for (; i + sizeof(Vector) <= n; i += sizeof(Vector)) {
         Vector v;
         __builtin_memcpy(&v, from + i, sizeof v);

@@ -125,6 +125,23 @@ bool Cache::byte_stale(uint64_t at) const
     return simulated_ && !uncached(at) && saved_[at >> line_shift_] && s_[at] != d_[at];
 }
 
+std::optional<uint64_t> Cache::first_stale(uint64_t at, uint64_t len) const
+{
+    if (!simulated_)
+        return {};
+    std::optional<uint64_t> first;
+    each_part(at, len, [&](uint64_t from, uint64_t end) {
+        if (first || !any_flag(saved_, from, end))
+            return;
+        for (uint64_t l = from; l < end && !first; l += line_)
+            for (uint64_t i = std::max(l, at); saved_[l >> line_shift_] && i < std::min(l + line_, at + len) && !first;
+                 i++)
+                if (s_[i] != d_[i])
+                    first = i;
+    });
+    return first;
+}
+
 void Cache::writeback(uint64_t l)
 {
     touch_device(l, line_);

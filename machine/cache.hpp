@@ -51,6 +51,7 @@ class Cache {
     bool line_stale(uint64_t at) const; // a byte of it is stale
     bool byte_dirty(uint64_t at) const;
     bool byte_stale(uint64_t at) const; // a device wrote it and the CPU has not seen that
+    std::optional<uint64_t> first_stale(uint64_t at, uint64_t len) const;
 
     // Memory as a non-coherent device sees it, and its writes.
     void read(uint64_t at, uint64_t len, uint8_t* out) const;

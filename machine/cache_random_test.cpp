@@ -199,7 +199,8 @@ TEST_F(CacheTest, RandomOperationsAgreeWithThreePlainArrays)
             }
             std::vector<uint8_t> view(1024);
             cache.read(3584, view.size(), view.data());
-            std::optional<uint64_t> difference;
+            std::optional<uint64_t> difference, stale;
+            const uint64_t part = 3584 + dice.below(900), part_end = part + dice.below(4608 - part + 1);
             for (uint64_t i = 3584; i < 3584 + 1024; i++) {
                 const bool same = load(i) == naive.c[i] && view[i - 3584] == naive.device_view(i) &&
                                   cache.byte_dirty(i) == naive.dirty(i) && cache.byte_stale(i) == naive.stale(i) &&
@@ -208,9 +209,12 @@ TEST_F(CacheTest, RandomOperationsAgreeWithThreePlainArrays)
                 ASSERT_TRUE(same) << "seed " << seed << " step " << step << " at " << i;
                 if (!difference && naive.c[i] != naive.device_view(i))
                     difference = i;
+                if (!stale && part <= i && i < part_end && naive.stale(i))
+                    stale = i;
                 seen_stale += naive.stale(i);
             }
             ASSERT_EQ(cache.first_difference(3584, 1024), difference) << "seed " << seed << " step " << step;
+            ASSERT_EQ(cache.first_stale(part, part_end - part), stale) << "seed " << seed << " step " << step;
             ASSERT_EQ(told.over_stale, naive.over_stale) << "seed " << seed << " step " << step;
             ASSERT_EQ(told.dropped, naive.dropped) << "seed " << seed << " step " << step;
         }

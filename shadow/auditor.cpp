@@ -130,8 +130,7 @@ bool Auditor::judge(Event e, Range r, Tag object)
     if (!audits_)
         return true;
     if (cells && !r.empty())
-        for (const uint8_t state :
-             {map_.at(r.at), map_.at(r.end() - 1)}) // both ends: enough to tell situations apart
+        for (const uint8_t state : {map_.at(r.at), map_.at(r.end() - 1)}) // both ends: enough to tell situations apart
             cells[static_cast<size_t>(e) * (2 * state_count + 1) + state_number(state)] = 1;
     const auto hit = map_.check(transition(e), r);
     if (!hit)
@@ -283,7 +282,7 @@ void Auditor::writeback_over_stale(uint64_t line_at)
     // Does anybody still wait for what the device wrote there?
     uint64_t lost = line.end();
     for (uint64_t at = line.at; at < line.end() && lost == line.end(); at++) {
-        if (!evidence_->byte_stale(at))
+        if (!evidence_->first_stale({at, 1}))
             continue;
         const auto awaited = [](uint8_t s) {
             return owner_of(s) == Owner::device && cache_of(s) == CacheState::device_wrote;

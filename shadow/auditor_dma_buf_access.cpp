@@ -6,9 +6,10 @@
 
 namespace dmaudit {
 
-// An importer was mapped. What each of them sees is known as long as no other that is mapped may write: then nothing but
-// hand-overs and its own writes matter. Of two that write nothing is known, not even to the CPU: fences decide. What the
-// CPU wrote in a bracket that is still open (`unfinished`) was handed to the newcomer; the others get it at the end.
+// An importer was mapped. What each of them sees is known as long as no other that is mapped may write: then nothing
+// but hand-overs and its own writes matter. Of two that write nothing is known, not even to the CPU: fences decide.
+// What the CPU wrote in a bracket that is still open (`unfinished`) was handed to the newcomer; the others get it at
+// the end.
 void Auditor::mapped_together(Tag newcomer, bool unfinished)
 {
     const Tag buf = attachments_[newcomer].buf;
@@ -155,11 +156,16 @@ bool Auditor::exported_access(Range r, bool write, Tag object)
         if (!write)
             continue;
         const Range lines = rec.at.intersect(r.lines(around_.line));
-        for (uint64_t at = lines.at; at < lines.end(); at++)
-            if (cache_of(map_.at(at)) == CacheState::device_wrote && evidence_->byte_stale(at))
-                return fail(RuleId::dirty_line_over_device_data, {at, 1}, object,
-                            "the CPU dirties a line that holds what a device wrote and nobody has synced"),
-                       false;
+        std::optional<uint64_t> lost;
+        if (evidence_->first_stale(lines))
+            map_.for_each_run(lines, [&](Range run, uint8_t s) {
+                if (!lost && cache_of(s) == CacheState::device_wrote)
+                    lost = evidence_->first_stale(run);
+            });
+        if (lost)
+            return fail(RuleId::dirty_line_over_device_data, {*lost, 1}, object,
+                        "the CPU dirties a line that holds what a device wrote and nobody has synced"),
+                   false;
     }
     return true;
 }
@@ -246,8 +252,8 @@ int Auditor::close_window(Tag window)
     return rc;
 }
 
-// The first and the last line of a buffer may hold bytes beside it, which the CPU may have dirtied through a window onto the
-// block. Whether such a line goes over what the device writes now is nobody's promise.
+// The first and the last line of a buffer may hold bytes beside it, which the CPU may have dirtied through a window
+// onto the block. Whether such a line goes over what the device writes now is nobody's promise.
 void Auditor::confuse_edges(Range written, Range buffer)
 {
     for (const uint64_t at : {buffer.at, buffer.end() - 1}) {

@@ -44,7 +44,7 @@ struct FakeMachine final : Evidence {
     std::optional<uint64_t> first_difference(Range) const override { return {}; }
     std::optional<uint64_t> first_dirty(Range) const override { return {}; }
     bool byte_dirty(uint64_t) const override { return false; }
-    bool byte_stale(uint64_t) const override { return false; }
+    std::optional<uint64_t> first_stale(Range) const override { return {}; }
     bool uncached(Range r) const override
     {
         for (uint64_t at = r.at & ~(page - 1); at < r.end(); at += page)

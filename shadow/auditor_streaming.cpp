@@ -431,9 +431,8 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
     if (const auto dirty = evidence_->first_dirty(r))
         fail(RuleId::missing_clean, {*dirty, 1}, buffer,
              "the line is dirty after it was to be written back or dropped");
-    for (uint64_t at = r.at; e != Event::flush && at < r.end() && !violation_; at++)
-        if (evidence_->byte_stale(at))
-            fail(RuleId::missing_invalidate, {at, 1}, buffer, "the CPU still does not see what a device wrote");
+    if (const auto unseen = e == Event::flush ? std::nullopt : evidence_->first_stale(r))
+        fail(RuleId::missing_invalidate, {*unseen, 1}, buffer, "the CPU still does not see what a device wrote");
     return rc;
 }
 

@@ -94,8 +94,8 @@ bool Auditor::check_window(Tag block, uint64_t pgoff, uint64_t pages, const dmau
     // What lies between the end of the block and the end of its last page becomes visible.
     std::optional<uint64_t> leak;
     if (audits_)
-        leak = first_scribbled(around_.provider_view,
-                               window.intersect({rec.at.end(), rec.granted.end() - rec.at.end()}));
+        leak =
+            first_scribbled(around_.provider_view, window.intersect({rec.at.end(), rec.granted.end() - rec.at.end()}));
     if (leak)
         return fail(RuleId::leaks_old_data, {*leak, 8}, block,
                     "the window shows what an earlier owner left behind the end of the block"),

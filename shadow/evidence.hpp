@@ -23,7 +23,8 @@ class Evidence {
     // First dirty byte in the lines of the range.
     virtual std::optional<uint64_t> first_dirty(Range) const = 0;
     virtual bool byte_dirty(uint64_t at) const = 0; // the CPU's value was never written back
-    virtual bool byte_stale(uint64_t at) const = 0; // a device's value that the CPU has not seen
+    // First byte of the range that holds a device's value which the CPU has not seen.
+    virtual std::optional<uint64_t> first_stale(Range) const = 0;
     virtual bool uncached(Range) const = 0;
     virtual uint64_t uncached_pages() const = 0;
     virtual uint64_t translations_added() const = 0; // pages mapped in IOMMUs by this call

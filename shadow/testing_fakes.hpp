@@ -113,7 +113,11 @@ struct FakeMachine final : Evidence {
     std::optional<uint64_t> first_difference(Range r) const override { return first(differs, r); }
     std::optional<uint64_t> first_dirty(Range r) const override { return first(dirty, r.lines(line)); }
     bool byte_dirty(uint64_t at) const override { return dirty.contains(at); }
-    bool byte_stale(uint64_t at) const override { return stale.contains(at); }
+    std::optional<uint64_t> first_stale(Range r) const override
+    {
+        const auto at = stale.lower_bound(r.at);
+        return at != stale.end() && *at < r.end() ? std::optional(*at) : std::nullopt;
+    }
     bool uncached(Range r) const override
     {
         for (uint64_t at = r.at & ~(page - 1); at < r.end(); at += page)
