@@ -57,18 +57,6 @@ void extend(Case& c, const Intake& shape, Rng& rng)
     crossover(old, fresh, rng, c);
 }
 
-// The case in at most `max` bytes: steps at the end go until it fits. 0: not even the world fits.
-size_t write(Case& c, uint8_t* out, size_t max)
-{
-    for (;;) {
-        if (const size_t n = encode(c, {out, max}))
-            return n;
-        if (c.count == 0)
-            return 0;
-        c.count = static_cast<uint16_t>(c.count - std::max(1, c.count / 8));
-    }
-}
-
 } // namespace
 } // namespace dmaudit::fuzz
 
@@ -87,36 +75,39 @@ void dmaudit_plain_decode(const uint8_t* bytes, size_t size, const void* shape, 
 size_t dmaudit_plain_mutate(uint8_t* data, size_t size, size_t max, const void* shape, uint64_t seed)
 {
     Case c;
-    decode({data, std::min(size, max)}, c);
     Rng rng(seed);
     const auto& intake = *static_cast<const Intake*>(shape);
     const uint64_t turn = rng.below(8);
-    if (c.count == 0 || turn < 4)
+    if (turn >= 4)
+        decode({data, std::min(size, max)}, c);
+    if (c.count == 0)
         renew(c, intake, rng);
     else if (turn == 4)
         extend(c, intake, rng);
     else
         mutate(c, rng, intake.swarm);
     fit(c, intake);
-    return write(c, data, max);
+    return encode_what_fits(c, {data, max});
 }
 
 size_t dmaudit_plain_crossover(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out,
                                size_t max, const void* shape, uint64_t seed)
 {
     Case first, second, both;
-    decode({a, a_size}, first);
-    decode({b, b_size}, second);
     Rng rng(seed);
     const auto& intake = *static_cast<const Intake*>(shape);
     const uint64_t turn = rng.below(4);
-    if (turn < 2 || first.count + second.count < 8)
+    if (turn >= 2) {
+        decode({a, a_size}, first);
+        decode({b, b_size}, second);
+    }
+    if (first.count + second.count < 8)
         renew(both, intake, rng);
     else
         crossover(first, second, rng, both);
     if (turn == 2) // with two hooks libFuzzer calls each half of the time: this one mutates too
         mutate(both, rng, intake.swarm);
     fit(both, intake);
-    return write(both, out, max);
+    return encode_what_fits(both, {out, max});
 }
 }

@@ -247,20 +247,28 @@ void decode(std::span<const uint8_t> bytes, Case& out)
     }
 }
 
-size_t encode(const Case& c, std::span<uint8_t> out)
+size_t encode_what_fits(Case& c, std::span<uint8_t> out)
 {
     size_t at = write_header(c.world, c.expect, out);
     if (at == 0)
         return 0;
     Scope scope(c.world);
-    for (const Step& s : c.all()) {
-        const size_t n = Encoder(scope, out.subspan(at)).step(s);
+    for (uint16_t i = 0; i < c.count; i++) {
+        const size_t n = Encoder(scope, out.subspan(at)).step(c.steps[i]);
         if (n == 0)
-            return 0;
+            c.count = i;
+        else
+            scope.append(c.steps[i]);
         at += n;
-        scope.append(s);
     }
     return at;
+}
+
+size_t encode(const Case& c, std::span<uint8_t> out)
+{
+    Case all = c;
+    const size_t n = encode_what_fits(all, out);
+    return all.count == c.count ? n : 0;
 }
 
 std::vector<uint8_t> encode(const Case& c)

@@ -15,6 +15,8 @@ void decode(std::span<const uint8_t> bytes, Case& out);
 
 // The number of bytes written; 0: it does not fit. decode(encode(c)) gives c for every valid case (case_error()).
 size_t encode(const Case&, std::span<uint8_t> out);
+// The same for as many steps as there is room for: the others go. 0: not even the world fits.
+size_t encode_what_fits(Case&, std::span<uint8_t> out);
 std::vector<uint8_t> encode(const Case&);
 
 } // namespace dmaudit

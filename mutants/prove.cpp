@@ -3,7 +3,7 @@
 //
 //   mutant_prove FOLDER_OF_PATCHES FOLDER_OF_SHARED_OBJECTS [ID...]
 #include "harness/report.hpp"
-#include "mutants/header.hpp"
+#include "score/patch_header.hpp"
 #include "providers/builtin/builtin.hpp"
 #include "providers/plugin/plugin.hpp"
 #include "tools/files.hpp"
@@ -48,7 +48,7 @@ std::string complaint(const std::string& patch, const std::string& object)
 {
     const std::string id = std::filesystem::path(patch).stem(),
                       witness = std::filesystem::path(patch).replace_extension(".dma");
-    const Header header = read_header(patch);
+    const PatchHeader header = read_patch_header(patch);
     if (!header.error.empty())
         return header.error;
     if (header.id != id)

@@ -125,15 +125,20 @@ TEST(Total, what_did_not_run_is_no_miss)
 
 TEST(Header, tells_line_and_key_of_what_it_cannot_read)
 {
+    const std::string head = "Id: a\nFamily: A reuse\nReal: own\nDoc: what it does\n";
     Subject s;
-    EXPECT_EQ(read_header("a.patch", "Id: a\nExpect: overlap, lost-capacity\nDepth: 3\n\n--- diff", s), "");
+    EXPECT_EQ(take_header("a.patch", head + "Expect: overlap, lost-capacity\nDepth: 3\n\n--- diff", s), "");
     EXPECT_EQ(s.expected, (std::vector<RuleId>{RuleId::overlap, RuleId::lost_capacity}));
     EXPECT_EQ(s.depth, 3u);
-    EXPECT_EQ(read_header("a.patch", "Id: a\nExpect: overlapp\n", s), "a.patch:2: Expect: there is no rule `overlapp`");
-    EXPECT_EQ(read_header("a.patch", "Id a\n", s),
-              "a.patch:1: expected `Key: value`, or the empty line that ends the header");
-    Subject empty;
-    EXPECT_EQ(read_header("a.patch", "Id: a\n\nExpect: overlap\n", empty), "a.patch: the header lacks Expect");
+    const auto error = [](const std::string& text) {
+        Subject unused;
+        return take_header("a.patch", text, unused);
+    };
+    EXPECT_EQ(error(head + "Expect: overlapp\nDepth: 3\n\n"), "a.patch: Expect: there is no rule `overlapp`");
+    EXPECT_EQ(error("Id a\n"), "a.patch:1: expected `Id: ...`, found `Id a`");
+    EXPECT_EQ(error("Id: a\n\nExpect: overlap\n"), "a.patch:2: expected `Family: ...`, found ``");
+    EXPECT_EQ(error(head + "Expect: overlap\nDepth: many\n\n"), "a.patch:6: expected a number of steps, found `many`");
+    EXPECT_EQ(error(head + "Expect: overlap\nDepth: 3\n--- diff"), "a.patch:7: expected an empty line after the header");
 }
 
 TEST(Brief, three_digits_or_so)

@@ -1,9 +1,9 @@
 #include "score/subject.hpp"
 
 #include "harness/text.hpp"
+#include "score/patch_header.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <fmt/core.h>
 #include <fstream>
@@ -31,15 +31,6 @@ std::vector<fs::path> files(const std::string& folder, std::string_view ending)
     return out;
 }
 
-std::string_view trimmed(std::string_view s)
-{
-    while (!s.empty() && s.front() == ' ')
-        s.remove_prefix(1);
-    while (!s.empty() && (s.back() == ' ' || s.back() == '\r'))
-        s.remove_suffix(1);
-    return s;
-}
-
 } // namespace
 
 bool Subject::expects(RuleId r) const
@@ -47,40 +38,21 @@ bool Subject::expects(RuleId r) const
     return std::find(expected.begin(), expected.end(), r) != expected.end();
 }
 
-std::string read_header(const std::string& name, const std::string& text, Subject& out)
+std::string take_header(const std::string& name, const std::string& text, Subject& out)
 {
-    std::string_view rest = text;
-    for (unsigned line = 1; !rest.empty(); line++) {
-        const std::string_view row = rest.substr(0, rest.find('\n'));
-        rest.remove_prefix(std::min(rest.size(), row.size() + 1));
-        if (trimmed(row).empty())
-            break;
-        const size_t colon = row.find(':');
-        if (colon == row.npos)
-            return fmt::format("{}:{}: expected `Key: value`, or the empty line that ends the header", name, line);
-        const std::string_view key = row.substr(0, colon);
-        std::string_view value = trimmed(row.substr(colon + 1));
-        if (key == "Id")
-            out.id = value;
-        else if (key == "Family")
-            out.family = value;
-        else if (key == "Real")
-            out.real = value;
-        else if (key == "Depth") {
-            if (std::from_chars(value.data(), value.data() + value.size(), out.depth).ec != std::errc())
-                return fmt::format("{}:{}: Depth: expected a number of steps, found `{}`", name, line, value);
-        } else if (key == "Expect")
-            while (!value.empty()) {
-                const std::string_view one = value.substr(0, value.find(','));
-                value.remove_prefix(std::min(value.size(), one.size() + 1));
-                const auto id = rule_named(trimmed(one));
-                if (!id)
-                    return fmt::format("{}:{}: Expect: there is no rule `{}`", name, line, trimmed(one));
-                out.expected.push_back(*id);
-            }
+    const PatchHeader header = read_patch_header(name, text);
+    if (!header.error.empty())
+        return header.error;
+    out.id = header.id;
+    out.family = header.family;
+    out.real = header.real;
+    out.depth = header.depth;
+    for (const std::string& one : header.expect) {
+        const auto id = rule_named(one);
+        if (!id)
+            return fmt::format("{}: Expect: there is no rule `{}`", name, one);
+        out.expected.push_back(*id);
     }
-    if (out.id.empty() || out.expected.empty())
-        return fmt::format("{}: the header lacks {}", name, out.id.empty() ? "Id" : "Expect");
     return {};
 }
 
@@ -89,7 +61,7 @@ std::vector<Subject> seeded_bugs(const Places& places, std::string& error)
     std::vector<Subject> out;
     for (const fs::path& patch : files(places.mutants, ".patch")) {
         Subject s;
-        error = read_header(patch.string(), content(patch), s);
+        error = take_header(patch.string(), content(patch), s);
         if (!error.empty())
             return {};
         s.provider = (fs::path(places.objects) / (s.id + ".so")).string();

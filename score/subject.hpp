@@ -29,6 +29,6 @@ std::vector<Subject> seeded_bugs(const Places&, std::string& error);
 std::vector<Subject> broken_providers_of(const Places&, std::string& error);
 
 // The header of a patch. Empty, or what is wrong with it (`name` is what messages call it).
-std::string read_header(const std::string& name, const std::string& text, Subject& out);
+std::string take_header(const std::string& name, const std::string& text, Subject& out);
 
 } // namespace dmaudit::score

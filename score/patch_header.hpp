@@ -1,14 +1,16 @@
-// The lines `Key: value` at the head of a patch, up to the first empty line.
+// The lines `Key: value` at the head of a seeded bug's patch, up to the first empty line.
 #pragma once
 #include <charconv>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace dmaudit {
 
-struct Header {
+struct PatchHeader {
     std::string id, family, real, doc;
     std::vector<std::string> expect; // rules, any of which is right
     unsigned depth = 0;              // steps of the witness
@@ -21,20 +23,17 @@ inline std::string trimmed(std::string_view s)
     return first == s.npos ? std::string() : std::string(s.substr(first, last - first + 1));
 }
 
-inline Header read_header(const std::string& path)
+// `name` stands for the text in what is said of it.
+inline PatchHeader read_patch_header(const std::string& name, const std::string& text)
 {
-    Header h;
-    std::ifstream in(path);
-    if (!in) {
-        h.error = path + ": cannot be read";
-        return h;
-    }
+    PatchHeader h;
+    std::istringstream in(text);
     constexpr std::string_view keys[] = {"Id", "Family", "Real", "Doc", "Expect", "Depth"};
     std::string line;
     unsigned n = 0;
     for (const std::string_view key : keys) {
         n++;
-        const std::string at = path + ":" + std::to_string(n) + ": expected ";
+        const std::string at = name + ":" + std::to_string(n) + ": expected ";
         if (!std::getline(in, line) || !line.starts_with(std::string(key) + ": ")) {
             h.error = at + "`" + std::string(key) + ": ...`, found `" + line + "`";
             return h;
@@ -68,8 +67,16 @@ inline Header read_header(const std::string& path)
             return h;
     }
     if (!std::getline(in, line) || !line.empty())
-        h.error = path + ":" + std::to_string(n + 1) + ": expected an empty line after the header";
+        h.error = name + ":" + std::to_string(n + 1) + ": expected an empty line after the header";
     return h;
+}
+
+inline PatchHeader read_patch_header(const std::string& path)
+{
+    std::ifstream in(path, std::ios::binary);
+    PatchHeader unread;
+    unread.error = path + ": cannot be read";
+    return in ? read_patch_header(path, {std::istreambuf_iterator<char>(in), {}}) : unread;
 }
 
 } // namespace dmaudit
