@@ -100,6 +100,11 @@ const World& Generator::make_world()
         out_.world.banks = World{}.banks;
         out_.world.banks[0] = only;
         out_.world.n_banks = 1;
+        if (header[cell_bytes - 3] & 1) { // the limits were made for the small world: most of it would be out of reach
+            out_.world.page = World{}.page;
+            for (unsigned d = 0; d < out_.world.n_devices; d++)
+                out_.world.devices[d].limit = all_ones;
+        }
         large_ = world_error(out_.world).empty();
         if (!large_)
             out_.world = small;
@@ -392,6 +397,8 @@ Step Generator::propose(uint8_t op, bool err)
             s.arg[a] = k ? k->name : 0;
             if (a == l.use) {
                 used = k;
+                if (loyal_ && op == Ops::index_of<ops::BeginCpuAccess>() && rng_.chance(1, 2))
+                    mode = 15; // all of it, as most drivers do
                 // A handover beside bytes that only the cache knows, more often than not.
                 if (k && k->alive && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()) &&
                     !phases_.wrote(*k).empty() && rng_.chance(3, 4))
