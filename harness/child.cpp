@@ -167,6 +167,7 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
                 {
                     board.step = static_cast<uint16_t>(i);
                     board.place = Board::stepping;
+                    board.has_violation = false; // a mistake after which the case went on to its end
                 }
                 void stopped(Session& s) override
                 {

@@ -175,6 +175,7 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     auditor.cells = cells;
     auditor.trace = trace;
     auto* steps = dynamic_cast<StepTrace*>(trace);
+    std::optional<Violation> mistake; // refused
     {
         Run run(c, session, provider, t);
         for (; result.step < c.count && !run.failed(); result.step++) {
@@ -204,6 +205,13 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
             if (run.failed())
                 break;
         }
+        if (run.failed() && auditor.refused_illegal_free()) { // the promise to detect it says, too, that it has no effect
+            if (steps)
+                steps->stopped(session);
+            mistake = auditor.violation();
+            session.forgive();
+            auditor.trace = nullptr;
+        }
         if (!run.failed()) {
             if (steps)
                 steps->step(c.count);
@@ -215,6 +223,10 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     t.marks.add(auditor.marks);
     session.close();
     result.violation = session.violation();
+    if (mistake && result.violation && rule(result.violation->rule).fault != Fault::client)
+        result.step = c.count;
+    else if (mistake)
+        result.violation = mistake;
     return result;
 }
 

@@ -423,5 +423,51 @@ TEST(Opaque, what_a_window_shows_is_compared)
     EXPECT_EQ(run(text, t.provider).found(), "corrupts-neighbour");
 }
 
+// ==== after an illegal free that was refused ====
+
+// Refuses, and frees all the same.
+struct FreesWhatItRefuses : Table {
+    FreesWhatItRefuses()
+    {
+        coherent.free = [](void* ctx, const dmaudit_block* b) -> int {
+            const int rc = builtin_provider().coherent->free(ctx, b);
+            dmaudit_block right = *b;
+            right.size = 4096;
+            if (rc != DMAUDIT_OK)
+                builtin_provider().coherent->free(ctx, &right);
+            return rc;
+        };
+    }
+};
+
+TEST(RefusedFree, that_had_an_effect_shows_when_everything_is_given_back)
+{
+    const std::string text = small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size-1\n";
+    FreesWhatItRefuses table;
+    const Ran wrong = run(text, table.provider), right = run(text);
+    EXPECT_EQ(wrong.found(), "wrong-return");
+    EXPECT_EQ(wrong.result.step, 2u) << "the end";
+    EXPECT_EQ(right.found(), "free-mismatch") << "the client's mistake";
+    EXPECT_EQ(right.result.step, 1u);
+}
+
+TEST(RefusedFree, is_the_last_step)
+{
+    FreesWhatItRefuses table;
+    const Ran r = run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size-1\nk1 = alloc_coherent size=1\n",
+                      table.provider);
+    EXPECT_EQ(r.tally.steps, 2u);
+    EXPECT_EQ(r.found(), "wrong-return");
+}
+
+// Nothing was forwarded, so nothing is said of the provider.
+TEST(RefusedFree, is_not_supposed_where_detection_is_not_promised)
+{
+    FreesWhatItRefuses table;
+    table.provider.promises &= ~DMAUDIT_PROMISES_DETECTION;
+    EXPECT_EQ(run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size-1\n", table.provider).found(),
+              "free-mismatch");
+}
+
 } // namespace
 } // namespace dmaudit

@@ -62,6 +62,7 @@ class History final : public StepTrace {
     }
     void stopped(Session& s) override
     {
+        states_.clear();
         const uint64_t line = case_.world.line, ram = s.auditor().map().size();
         if (violation_.bytes.empty())
             return;

@@ -103,7 +103,7 @@ void Auditor::end()
     teardown_ = {};
     trace = nullptr;
     cells = nullptr;
-    forward_illegal_ = check_errors_ = false;
+    forward_illegal_ = refused_illegal_ = check_errors_ = false;
 }
 
 std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what)

@@ -93,6 +93,7 @@ class Auditor {
     }
     void forgive() { violation_.reset(); } // a client mistake that was withheld
     void forward_illegal(bool on) { forward_illegal_ = on; }
+    bool refused_illegal_free() const { return refused_illegal_; } // one was forwarded, and refused as promised
     // Off: calls are only passed on and remembered. Nothing is judged, checked or mirrored; cases that are known to be
     // legal then show what auditing costs.
     void audit(bool on) { audits_ = on; }
@@ -328,7 +329,7 @@ class Auditor {
     uint64_t mirrored_ = 0;
     Range allowed_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
-    bool forward_illegal_ = false, audits_ = true, check_errors_ = false;
+    bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, check_errors_ = false;
 };
 
 } // namespace dmaudit

@@ -328,8 +328,10 @@ int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours, bool man
         rc = (managed ? inner_->managed->free : inner_->coherent->free)(ctx_, &forwarded);
     if (ours)
         *ours = mine;
-    if (rc != DMAUDIT_OK || (pool && !mine))
+    if (rc != DMAUDIT_OK || (pool && !mine)) {
+        refused_illegal_ = true;
         return withheld;
+    }
     violation_.reset();
     fail(RuleId::wrong_return, bytes_of(tag), tag, "an illegal free was promised to be detected, and succeeded");
     return rc;
