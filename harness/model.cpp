@@ -45,12 +45,13 @@ void FirstRequests::from_pool(Tag pool, uint64_t size)
     if (!pool_.known || pool_.pool != pool || size > pool_.size)
         pool_ = {pool, size, true};
 }
-void FirstRequests::mapping(const dmaudit_request& req, uint64_t at, uint32_t direction, bool bounced)
+void FirstRequests::mapping(const dmaudit_request& req, uint64_t at, uint32_t direction, bool bounced,
+                            uint64_t min_align_mask)
 {
     // Slots are scarcer than device addresses.
     if (!mapping_.known || (bounced && !mapping_.bounced) ||
         (bounced == mapping_.bounced && req.size > mapping_.req.size))
-        mapping_ = {req, at, direction, bounced, true};
+        mapping_ = {req, at, min_align_mask, direction, bounced, true};
 }
 
 void FirstRequests::repeat(Session& s) const

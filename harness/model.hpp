@@ -14,7 +14,12 @@ class FirstRequests {
     void coherent(const dmaudit_request&, Tag pool, const Auditor&);
     void from_pool(Tag pool, uint64_t size);
     // One that took a bounce slot, or device addresses of an IOMMU.
-    void mapping(const dmaudit_request&, uint64_t at, uint32_t direction, bool bounced);
+    void mapping(const dmaudit_request&, uint64_t at, uint32_t direction, bool bounced, uint64_t min_align_mask);
+    // The mask under which the device's mapping was had: without it the slot may lie where a boundary is in its way.
+    uint64_t min_align_mask(uint32_t device) const
+    {
+        return mapping_.known && mapping_.req.device == device ? mapping_.min_align_mask : 0;
+    }
     void repeat(Session&) const;
 
   private:
@@ -32,6 +37,7 @@ class FirstRequests {
     struct {
         dmaudit_request req;
         uint64_t at;
+        uint64_t min_align_mask;
         uint32_t direction;
         bool bounced, known;
     } mapping_{};

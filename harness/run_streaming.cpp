@@ -73,7 +73,7 @@ Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, 
         const bool bounced = auditor_.mappings()[static_cast<Tag>(m.cookie[0])].bounced;
         // A promise of isolation depends on what is mapped beside it, so alone it may be another mapping.
         if (bounced || (case_.world.devices[req.device].iommu && !auditor_.promises(DMAUDIT_PROMISES_ISOLATION)))
-            first_.mapping(req, r.at, narrow(dir), bounced);
+            first_.mapping(req, r.at, narrow(dir), bounced, auditor_.driver(req.device).min_align_mask);
     } else if (rc > 0)
         failed_maps_.set(name_number(out));
     if (lives && rc != Auditor::withheld)

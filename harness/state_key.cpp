@@ -313,6 +313,7 @@ class StateWriter {
         if (f.mapping_.known) {
             request(f.mapping_.req);
             add(f.mapping_.at);
+            add(f.mapping_.min_align_mask);
             add(f.mapping_.direction);
         }
     }

@@ -41,6 +41,8 @@ Waiting waiting(std::vector<Lasted> v)
     const auto lower = rank((n - 1) / 2), upper = rank(n / 2);
     if (lower && upper)
         w.median = (*lower + *upper) / 2;
+    if (n == 1)
+        return w; // one trial says nothing of where the median is
     // [k-th smallest, k-th largest] holds the median with 1 - 2 P(X <= k - 1).
     size_t k = 0;
     while (2 * (k + 2) <= n + 1 && 1 - 2 * coins(n, k + 1) >= 0.95)

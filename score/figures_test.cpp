@@ -46,6 +46,14 @@ TEST(Waiting, the_interval_is_the_narrowest_that_holds_95_percent)
     EXPECT_DOUBLE_EQ(nine.confidence, 1 - 20.0 / 512);
 }
 
+TEST(Waiting, one_trial_has_no_interval)
+{
+    const Waiting w = waiting({{7, true}});
+    EXPECT_EQ(w.median, 7);
+    EXPECT_FALSE(w.low);
+    EXPECT_FALSE(w.high);
+}
+
 TEST(Waiting, an_interval_may_be_open)
 {
     const Waiting w = waiting({{1, true}, {2, true}, {3, true}, {9, false}, {9, false}, {9, false}});

@@ -182,10 +182,11 @@ std::string cell(const Campaign& c, size_t s, size_t e)
     if (r.hung)
         notes += fmt::format("{}{} hung", notes.empty() ? "" : ", ", r.hung);
     const double decades = std::log10(static_cast<double>(std::max<uint64_t>(c.budget, 10)));
-    const std::string title =
-        fmt::format("reached {0}, triggered {1}, detected {2} of {3}; executions {4}..{5}", r.reached, r.triggered,
-                    r.detected, r.trials, r.executions.low ? brief(*r.executions.low) : "-",
-                    r.executions.high ? brief(*r.executions.high) : "beyond the budget");
+    std::string title =
+        fmt::format("reached {0}, triggered {1}, detected {2} of {3}", r.reached, r.triggered, r.detected, r.trials);
+    if (r.executions.low)
+        title += fmt::format("; executions {}..{}", brief(*r.executions.low),
+                             r.executions.high ? brief(*r.executions.high) : "beyond the budget");
     std::string out = fmt::format("<td class='n' title='{}'>", title);
     if (r.detected == 0)
         return out + fmt::format("<span class='none'>missed</span><div class='note'>{}</div></td>",
@@ -232,7 +233,11 @@ std::string as_page(const Campaign& c, const Style& style)
     for (const Switch& w : switches())
         if (!(c.switches.*w.member))
             off += fmt::format("<p>Switched off: <b>{}</b> ({}).</p>\n", w.name, w.effect);
-    const Waiting any = waiting(std::vector<Lasted>(c.seeds, {1, true}));
+    const std::string how_often =
+        c.seeds == 1 ? "Executions until the bug was found."
+                     : fmt::format("Median executions until the bug was found; small, the interval that holds the "
+                                   "median with {:.0f} %.",
+                                   100 * waiting(std::vector<Lasted>(c.seeds, {1, true})).confidence);
     return fmt::format(
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
         "content='width=device-width,initial-scale=1'>\n<title>dmaudit score</title>\n<style>{}</style></head><body>\n"
@@ -240,13 +245,11 @@ std::string as_page(const Campaign& c, const Style& style)
         "<code>{}</code></p>\n{}{}\n<h2>How long bugs live</h2>\n<p>The share of trials (one bug, one seed) in which "
         "nothing "
         "was found yet, after so many executions; Kaplan-Meier, with bands of 95 %. Lower is better.</p>\n{}{}\n"
-        "<h2>Bug by bug</h2>\n<p>Median executions until the bug was found; small, the interval that holds the median "
-        "with "
-        "{:.0f} %. The bar is the median on the axis of the curves. Figures below say how many trials found it where "
+        "<h2>Bug by bug</h2>\n<p>{} The bar is the median on the axis of the curves. Figures below say how many trials found it where "
         "not all "
         "did, and which rules were named that are not expected.</p>\n{}</body></html>\n",
         style_sheet, c.subjects.size(), c.seeds, c.seeds == 1 ? "" : "s", c.budget, escaped(style.command), off,
-        summary(c), curves(c), "<p></p>" + survivors(c), 100 * any.confidence, bugs(c));
+        summary(c), curves(c), "<p></p>" + survivors(c), how_often, bugs(c));
 }
 
 } // namespace dmaudit::score

@@ -196,10 +196,11 @@ std::string as_text(const Campaign& c, const Style& style)
     const Waiting any = waiting(std::vector<Lasted>(c.seeds, {1, true}));
     return fmt::format("{} bugs, {} seed{}, budget {} executions\n{}\n{}{}\n{}\n{}\n{}", c.subjects.size(), c.seeds,
                        c.seeds == 1 ? "" : "s", c.budget, off, style.details ? detailed_table(c) : brief_table(c),
-                       style.details ? fmt::format("(a..b: an interval that holds the median with {:.0f} %; seconds: "
-                                                   "median, of CPU time)\n",
-                                                   100 * any.confidence)
-                                     : "",
+                       !style.details ? ""
+                       : c.seeds == 1 ? "(seconds: of CPU time)\n"
+                                      : fmt::format("(a..b: an interval that holds the median with {:.0f} %; seconds: "
+                                                    "median, of CPU time)\n",
+                                                    100 * any.confidence),
                        totals(c), survivors(c), missed(c));
 }
 
