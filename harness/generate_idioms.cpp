@@ -374,7 +374,7 @@ void Generator::protocol()
         for (const uint8_t op : {first ? chosen[i].one : chosen[i].other, first ? chosen[i].other : chosen[i].one}) {
             if (!contains(profile_, op) || (i ? !attempt(op) : !attempt_with_objects(op)))
                 continue;
-            if (i == 0)
+            if (i == 0 && layouts()[op].makes) // a driver makes none
                 focus_ = root(scope_.objects().back().name);
             break;
         }
