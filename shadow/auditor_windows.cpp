@@ -30,7 +30,7 @@ bool is_scribbled(const uint8_t* ram, uint64_t at)
 bool maybe_scribbled(const uint8_t* ram, uint64_t at)
 {
     using Halves = uint32_t __attribute__((vector_size(16)));
-    using Answers = decltype(Halves{} == Halves{});
+    using Answers = int32_t __attribute__((vector_size(16)));
     Halves found[4], wanted[4];
     std::memcpy(found, ram + at, sizeof found);
     std::memcpy(wanted, scribble.data() + at % 4096, sizeof wanted);
