@@ -15,6 +15,8 @@ class FirstRequests {
     void from_pool(Tag pool, uint64_t size);
     // One that took a bounce slot, or device addresses of an IOMMU.
     void mapping(const dmaudit_request&, uint64_t at, uint32_t direction, bool bounced);
+    void noncoherent(const dmaudit_request&, uint32_t direction, Auditor::Via);
+    void scatterlist(const dmaudit_request&, Tag sg, bool table, const Auditor&); // if it took such a thing
     void repeat(Session&) const;
 
   private:
@@ -35,6 +37,19 @@ class FirstRequests {
         uint32_t direction;
         bool bounced, known;
     } mapping_{};
+    struct {
+        dmaudit_request req;
+        uint32_t direction;
+        Auditor::Via via;
+        bool known;
+    } noncoherent_{};
+    struct {
+        dmaudit_request req;
+        std::array<Range, SgRecord::most> entries;
+        uint32_t n, direction;
+        uint64_t bytes; // in bounce slots
+        bool table, known;
+    } list_{};
 };
 
 } // namespace dmaudit
