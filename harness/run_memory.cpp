@@ -88,10 +88,10 @@ Skip Run::perform(const ops::AllocOpaque& o)
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
-    if (rc == DMAUDIT_OK && !failed())
+    if (rc == DMAUDIT_OK && !failed()) {
+        new_block(o.out.v, b, false);
         first_.coherent(req, auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool, auditor_);
     }
-        new_block(o.out.v, b, false);
     return done(rc);
 }
 
@@ -117,11 +117,11 @@ Skip Run::alloc_noncoherent(uint64_t out, uint64_t dev, uint64_t size, uint64_t 
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_noncoherent(req, narrow(dir), &b, via); });
-    if (rc == DMAUDIT_OK && !failed())
+    if (rc == DMAUDIT_OK && !failed()) {
+        new_block(out, b, true);
         if (via != Auditor::Via::managed)
             first_.noncoherent(req, narrow(dir), via);
     }
-        new_block(out, b, true);
     return done(rc);
 }
 
