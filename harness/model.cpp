@@ -54,9 +54,37 @@ void FirstRequests::mapping(const dmaudit_request& req, uint64_t at, uint32_t di
         mapping_ = {req, at, min_align_mask, direction, bounced, true};
 }
 
+void FirstRequests::noncoherent(const dmaudit_request& req, uint32_t direction, Auditor::Via via)
+{
+    if (!noncoherent_.known || req.size > noncoherent_.req.size)
+        noncoherent_ = {req, direction, via, true};
+}
+void FirstRequests::scatterlist(const dmaudit_request& req, Tag sg, bool table, const Auditor& a)
+{
+    const SgRecord& rec = a.sgs()[sg];
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < rec.n; i++)
+        bytes += a.mappings()[rec.entries[i]].bounced ? a.mappings()[rec.entries[i]].original.len : 0;
+    if (bytes <= list_.bytes)
+        return;
+    list_ = {req,   {},   rec.n, linux_direction(rec.direction), bytes, a.driver(rec.device).min_align_mask,
+             table, true};
+    for (uint32_t i = 0; i < rec.n; i++)
+        list_.entries[i] = a.mappings()[rec.entries[i]].original;
+}
+
 void FirstRequests::repeat(Session& s) const
 {
     Auditor& a = s.auditor();
+    // Under the mask that it was had under: under another the slot may lie where a boundary is in its way.
+    const auto under = [&](uint32_t device, uint64_t mask, auto&& f) {
+        if (mask)
+            a.set_min_align_mask(device, mask);
+        const int rc = f();
+        if (mask && !s.violation())
+            a.set_min_align_mask(device, 0);
+        return rc;
+    };
     const auto lost = [&s](const char* what) { s.fail({RuleId::lost_capacity, 0, {}, 0, what, 0, 0, false}); };
     if (coherent_.known && a.pool_of(coherent_.req.device) == coherent_.pool) {
         dmaudit_block b{};
@@ -75,15 +103,40 @@ void FirstRequests::repeat(Session& s) const
         if (!s.violation())
             a.release_from_pool(b, &ours);
     }
+    if (noncoherent_.known && !s.violation()) {
+        dmaudit_block b{};
+        const int rc = a.alloc_noncoherent(noncoherent_.req, noncoherent_.direction, &b, noncoherent_.via);
+        if (rc != DMAUDIT_OK)
+            return lost("everything was given back, and the largest non-coherent allocation of the case fails now");
+        if (!s.violation())
+            a.free_noncoherent(b, noncoherent_.direction, noncoherent_.via);
+    }
     if (mapping_.known && !s.violation()) {
         dmaudit_mapping m{};
-        const int rc = a.map_single(mapping_.req, s.machine().client() + mapping_.at, mapping_.direction, &m);
+        const int rc = under(mapping_.req.device, mapping_.min_align_mask, [&] {
+            return a.map_single(mapping_.req, s.machine().client() + mapping_.at, mapping_.direction, &m);
+        });
         if (rc == Auditor::withheld)
             return s.forgive(); // the buffer is gone
         if (rc != DMAUDIT_OK)
             return lost("everything was given back, and the largest mapping of the case fails now");
         if (!s.violation())
             a.unmap_single(m, every_byte, DMAUDIT_ATTR_SKIP_CPU_SYNC); // nothing of the buffer is read any more
+    }
+    if (list_.known && !s.violation()) {
+        std::array<dmaudit_sg_entry, SgRecord::most> entries{};
+        for (uint32_t i = 0; i < list_.n; i++)
+            entries[i] = {s.machine().client() + list_.entries[i].at, list_.entries[i].len};
+        Tag sg = 0;
+        const int rc = under(list_.req.device, list_.min_align_mask, [&] {
+            return a.map_sg(list_.req, {entries.data(), list_.n}, list_.direction, &sg, list_.table);
+        });
+        if (rc == Auditor::withheld)
+            return s.forgive();
+        if (rc != DMAUDIT_OK)
+            return lost("everything was given back, and the scatterlist that was bounced most fails now");
+        if (!s.violation())
+            a.unmap_sg(sg, list_.req.device, list_.n, list_.direction, DMAUDIT_ATTR_SKIP_CPU_SYNC, list_.table);
     }
 }
 

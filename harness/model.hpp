@@ -15,11 +15,8 @@ class FirstRequests {
     void from_pool(Tag pool, uint64_t size);
     // One that took a bounce slot, or device addresses of an IOMMU.
     void mapping(const dmaudit_request&, uint64_t at, uint32_t direction, bool bounced, uint64_t min_align_mask);
-    // The mask under which the device's mapping was had: without it the slot may lie where a boundary is in its way.
-    uint64_t min_align_mask(uint32_t device) const
-    {
-        return mapping_.known && mapping_.req.device == device ? mapping_.min_align_mask : 0;
-    }
+    void noncoherent(const dmaudit_request&, uint32_t direction, Auditor::Via);
+    void scatterlist(const dmaudit_request&, Tag sg, bool table, const Auditor&); // if it took such a thing
     void repeat(Session&) const;
 
   private:
@@ -41,6 +38,20 @@ class FirstRequests {
         uint32_t direction;
         bool bounced, known;
     } mapping_{};
+    struct {
+        dmaudit_request req;
+        uint32_t direction;
+        Auditor::Via via;
+        bool known;
+    } noncoherent_{};
+    struct {
+        dmaudit_request req;
+        std::array<Range, SgRecord::most> entries;
+        uint32_t n, direction;
+        uint64_t bytes; // in bounce slots
+        uint64_t min_align_mask;
+        bool table, known;
+    } list_{};
 };
 
 } // namespace dmaudit

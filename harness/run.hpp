@@ -81,6 +81,17 @@ class Run {
         tally_.evictions_inside += fired;
         tally_.faults += machine_.fault_fired();
         tally_.failures += rc > 0;
+        // Minus one from the auditor means that the client was at fault, and there is a violation then.
+        if constexpr (std::is_same_v<decltype(rc), int>)
+            if (!failed() && (rc < 0 || rc > DMAUDIT_EBADF))
+                session_.fail({RuleId::wrong_return,
+                               0,
+                               {},
+                               0,
+                               "the result is none of the DMAUDIT_ codes (which are positive, unlike those of Linux)",
+                               DMAUDIT_EIO,
+                               static_cast<uint64_t>(int64_t{rc}),
+                               true});
         return rc;
     }
     uint32_t other_device(uint32_t device) const { return (device + 1) % std::max<uint32_t>(2, case_.world.n_devices); }

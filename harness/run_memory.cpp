@@ -36,7 +36,7 @@ dmaudit_block Run::lied_block(uint64_t name, uint64_t lie) const
 
 Skip Run::perform(const ops::AllocCoherent& o)
 {
-    if (!DMAUDIT_HAS(provider_.coherent, alloc))
+    if (!DMAUDIT_HAS(provider_.coherent, alloc) || !DMAUDIT_HAS(provider_.coherent, free))
         return Skip::impossible;
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
@@ -78,7 +78,8 @@ Skip Run::perform(const ops::FreeCoherent& o)
 
 Skip Run::perform(const ops::AllocOpaque& o)
 {
-    if (!DMAUDIT_HAS(provider_.coherent, alloc) || !auditor_.promises(DMAUDIT_PROMISES_NO_KERNEL_MAPPING))
+    if (!DMAUDIT_HAS(provider_.coherent, alloc) || !DMAUDIT_HAS(provider_.coherent, free) ||
+        !auditor_.promises(DMAUDIT_PROMISES_NO_KERNEL_MAPPING))
         return Skip::impossible;
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
@@ -87,8 +88,10 @@ Skip Run::perform(const ops::AllocOpaque& o)
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
-    if (rc == DMAUDIT_OK && !failed())
+    if (rc == DMAUDIT_OK && !failed()) {
         new_block(o.out.v, b, false);
+        first_.coherent(req, auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool, auditor_);
+    }
     return done(rc);
 }
 
@@ -114,14 +117,18 @@ Skip Run::alloc_noncoherent(uint64_t out, uint64_t dev, uint64_t size, uint64_t 
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_noncoherent(req, narrow(dir), &b, via); });
-    if (rc == DMAUDIT_OK && !failed())
+    if (rc == DMAUDIT_OK && !failed()) {
         new_block(out, b, true);
+        if (via != Auditor::Via::managed)
+            first_.noncoherent(req, narrow(dir), via);
+    }
     return done(rc);
 }
 
 Skip Run::perform(const ops::AllocNoncoherent& o)
 {
-    if (!DMAUDIT_HAS(provider_.coherent, alloc_noncoherent) || !names_device(o.dev.v))
+    if (!DMAUDIT_HAS(provider_.coherent, alloc_noncoherent) || !DMAUDIT_HAS(provider_.coherent, free_noncoherent) ||
+        !names_device(o.dev.v))
         return Skip::impossible;
     return alloc_noncoherent(o.out.v, o.dev.v, o.size.v, o.dir.v, Auditor::Via::plain);
 }

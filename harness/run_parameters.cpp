@@ -40,8 +40,8 @@ void Run::open_masks()
             call([&] { return auditor_.set_mask(device, all_ones, false); });
         if (driver.coherent_mask != all_ones && !failed())
             call([&] { return auditor_.set_mask(device, all_ones, true); });
-        if (const uint64_t mask = first_.min_align_mask(device); driver.min_align_mask != mask && !failed())
-            call([&] { return auditor_.set_min_align_mask(device, mask); });
+        if (driver.min_align_mask && !failed())
+            call([&] { return auditor_.set_min_align_mask(device, 0); });
     }
 }
 

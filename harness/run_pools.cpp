@@ -5,7 +5,7 @@ namespace dmaudit {
 
 Skip Run::perform(const ops::DeclarePool& o)
 {
-    if (!DMAUDIT_HAS(provider_.pool, declare))
+    if (!DMAUDIT_HAS(provider_.pool, declare) || !DMAUDIT_HAS(provider_.pool, release))
         return Skip::impossible;
     return declare(o.out.v, o.dev.v, o.size.v, o.at.v, o.exclusive.v, false);
 }
@@ -33,7 +33,7 @@ Skip Run::declare(uint64_t out, uint64_t dev, uint64_t size, uint64_t wanted, ui
 
 Skip Run::perform(const ops::AllocFromPool& o)
 {
-    if (!DMAUDIT_HAS(provider_.pool, alloc_from))
+    if (!DMAUDIT_HAS(provider_.pool, alloc_from) || !DMAUDIT_HAS(provider_.pool, release_from))
         return Skip::impossible;
     if (!made(o.pool.v))
         return Skip::not_made;

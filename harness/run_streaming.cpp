@@ -50,7 +50,7 @@ Skip Run::perform(const ops::MapSingleWithin& o)
 
 Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, const dmaudit_request& req)
 {
-    if (!DMAUDIT_HAS(provider_.streaming, map_single))
+    if (!DMAUDIT_HAS(provider_.streaming, map_single) || !DMAUDIT_HAS(provider_.streaming, unmap_single))
         return Skip::impossible;
     if (!made(buffer))
         return Skip::not_made;

@@ -291,8 +291,10 @@ void Auditor::writeback_over_stale(uint64_t line_at)
             if (const BlockRecord& b = blocks_[blocks_.live(i)]; b.noncoherent() && b.at.contains(at))
                 lost = awaited(map_.at(at)) ? at : lost;
         for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+            // What is stale under the mapping of a device that snoops was left there by another one, and no sync of
+            // this mapping would fetch it.
             const MappingRecord& m = mappings_[mappings_.live(i)];
-            if (m.target.contains(at) && awaited(map_.at(m.original.at + (at - m.target.at))))
+            if (m.target.contains(at) && !coherent(m.device) && awaited(map_.at(m.original.at + (at - m.target.at))))
                 lost = at;
         }
     }

@@ -213,7 +213,13 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
                        rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
-    if (refuse || at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {
+    if (refuse) {
+        fail(RuleId::mmap_window, rec.at, buf,
+             "a window beyond the buffer's whole pages, or onto an opaque one, was not refused", DMAUDIT_EINVAL,
+             static_cast<uint64_t>(rc));
+        return rc;
+    }
+    if (at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {
         fail(RuleId::mmap_window, rec.at, buf, "a window shows other bytes than those of the buffer",
              rec.at.at + page * around_.page, at.at);
         return rc;

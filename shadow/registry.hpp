@@ -62,7 +62,7 @@ class Held {
     void clear() { n_ = 0; }
 
   private:
-    static constexpr unsigned most = 16;
+    static constexpr unsigned most = 32;
     std::array<Range, most> ranges_; // the first n_ mean something
     unsigned n_ = 0;
 };

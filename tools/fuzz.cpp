@@ -134,7 +134,7 @@ Action add_fuzz(CLI::App& app)
 {
     auto o = std::make_shared<Options>();
     app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin")->capture_default_str();
-    app.add_option("--profile", o->profile, "all, streaming, coherent, pool, scatter, opaque, noncoherent, hostile")->capture_default_str();
+    app.add_option("--profile", o->profile, "all, streaming, coherent, pool, scatter, opaque, noncoherent, managed, dma_buf, hostile")->capture_default_str();
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
     app.add_option("--runs", o->runs, "stop after so many cases");
     app.add_option("--ops", o->ops, "stop after so many executed operations");

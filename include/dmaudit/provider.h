@@ -341,7 +341,8 @@ struct dmaudit_streaming {
      * that matters. length 0 has no effect. */
     int (*sync)(void *ctx, const struct dmaudit_mapping *mapping, uint64_t offset, uint64_t length, uint32_t direction,
                 uint32_t phase);
-    /* Cache maintenance on cached memory of a client, by CPU address. */
+    /* Cache maintenance on cached memory of a client, by CPU address. A line that the range covers only in part may hold
+     * what the CPU wrote beside it: an invalidate cleans such a line first. */
     int (*cache)(void *ctx, void *cpu, uint64_t length, uint32_t op);
 };
 
