@@ -155,7 +155,7 @@ void Tally::add(const Tally& o)
         impossible += o.impossible;
     sum(by_op, o.by_op);
     sum(skipped_by, o.skipped_by);
-    evictions_inside += o.evictions_inside, faults += o.faults, failures += o.failures;
+    calls += o.calls, evictions_inside += o.evictions_inside, faults += o.faults, failures += o.failures;
     marks.add(o.marks);
 }
 

@@ -17,6 +17,7 @@ struct Tally {
     std::array<uint64_t, op_count> by_op{};        // executed
     std::array<uint64_t, rule_count> skipped_by{}; // illegal steps of conforming cases, by rule
     AuditMarks marks;
+    uint64_t calls = 0; // of the provider, or of the auditor in its place
     uint64_t evictions_inside = 0, faults = 0, failures = 0;
     void add(const Tally&);
 };

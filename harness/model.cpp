@@ -67,8 +67,7 @@ void FirstRequests::scatterlist(const dmaudit_request& req, Tag sg, bool table, 
         bytes += a.mappings()[rec.entries[i]].bounced ? a.mappings()[rec.entries[i]].original.len : 0;
     if (bytes <= list_.bytes)
         return;
-    list_ = {req,   {},   rec.n, linux_direction(rec.direction), bytes, a.driver(rec.device).min_align_mask,
-             table, true};
+    list_ = {req, {}, rec.n, linux_direction(rec.direction), bytes, a.driver(rec.device).min_align_mask, table, true};
     for (uint32_t i = 0; i < rec.n; i++)
         list_.entries[i] = a.mappings()[rec.entries[i]].original;
 }

@@ -78,6 +78,7 @@ class Run {
         machine_.begin_call();
         auto rc = f();
         const unsigned fired = machine_.end_call();
+        tally_.calls++;
         tally_.evictions_inside += fired;
         tally_.faults += machine_.fault_fired();
         tally_.failures += rc > 0;

@@ -5,9 +5,9 @@ namespace dmaudit {
 
 Skip Run::set_mask(uint64_t device, uint64_t mask, bool coherent)
 {
-    const bool has = DMAUDIT_HAS(&provider_, parameters) &&
-                     (coherent ? DMAUDIT_HAS(provider_.parameters, set_coherent_mask)
-                               : DMAUDIT_HAS(provider_.parameters, set_mask));
+    const bool has =
+        DMAUDIT_HAS(&provider_, parameters) &&
+        (coherent ? DMAUDIT_HAS(provider_.parameters, set_coherent_mask) : DMAUDIT_HAS(provider_.parameters, set_mask));
     if (!has || !names_device(device))
         return Skip::impossible;
     return done(call([&] { return auditor_.set_mask(narrow(device), mask, coherent); }));

@@ -295,6 +295,10 @@ if [[ -n $provider ]]; then
     gives 2 fuzz --provider "$provider" --profile streaming --runs 400 --seed 5 --findings taken
     says err 'cannot be written: '
 fi
+if "$dmaudit" providers | grep -q '^linux:'; then # it has pools only
+    gives 2 fuzz --provider linux --profile streaming --runs 50 --findings none
+    says err 'the provider was never called'
+fi
 gives 0 fuzz --seconds 0.2 --findings none
 gives 0 fuzz --ops 20000 --findings none
 check 'as many operations as were asked for, and not many more' \

@@ -5,6 +5,7 @@
 #include "tools/verbs.hpp"
 
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fmt/core.h>
 #include <unistd.h>
@@ -24,6 +25,24 @@ using Clock = std::chrono::steady_clock;
 double since(Clock::time_point t)
 {
     return std::chrono::duration<double>(Clock::now() - t).count();
+}
+
+// A provider that dies takes this process along.
+void hint_at_crash()
+{
+    for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
+        struct sigaction now {};
+        if (sigaction(number, nullptr, &now) != 0 || now.sa_handler != SIG_DFL)
+            continue; // a sanitizer has more to say
+        now.sa_flags = static_cast<int>(SA_RESETHAND);
+        now.sa_handler = [](int caught) {
+            constexpr std::string_view text =
+                "dmaudit: a signal ends the run, most likely in the provider: with --isolate it becomes a finding\n";
+            [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+            raise(caught);
+        };
+        sigaction(number, &now, nullptr);
+    }
 }
 
 void summary(const Campaign& c, const Profile& profile, double seconds)
@@ -73,6 +92,8 @@ int fuzz(const Options& o)
         return exit_unusable;
     }
     Campaign campaign(*provider, *profile, o.seed, o.isolate);
+    if (!campaign.runner().isolated())
+        hint_at_crash();
     fmt::print("dmaudit fuzz: provider {}, profile {}, seeds from {}{}\n", provider->name, profile->name, o.seed,
                campaign.runner().isolated() ? ", in child processes" : "");
     const bool terminal = isatty(STDERR_FILENO) == 1;
@@ -105,6 +126,7 @@ int fuzz(const Options& o)
                 fmt::print(stderr, "dmaudit: {}\n", error);
                 code = exit_unusable;
             }
+            std::fflush(stdout); // a crash of the next case must not take this one along
         }
         if (cases() - looked_at < 256 && !(campaign.runner().isolated() && cases() != looked_at))
             continue;
@@ -124,7 +146,15 @@ int fuzz(const Options& o)
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
     summary(campaign, *profile, since(start));
-    fmt::print("\n{} finding{}{}\n", saved, saved == 1 ? "" : "s", saved ? fmt::format(", saved in {}", o.findings) : "");
+    fmt::print("\n{} finding{}{}\n", saved, saved == 1 ? "" : "s",
+               saved ? fmt::format(", saved in {}", o.findings) : "");
+    if (campaign.tally().calls == 0 && saved == 0) {
+        fmt::print(stderr,
+                   "dmaudit: the provider was never called: it refused every world, or has no function that profile {} "
+                   "needs\n",
+                   profile->name);
+        code = exit_unusable;
+    }
     return code ? code : saved ? exit_violation : exit_ok;
 }
 
@@ -134,7 +164,9 @@ Action add_fuzz(CLI::App& app)
 {
     auto o = std::make_shared<Options>();
     app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin")->capture_default_str();
-    app.add_option("--profile", o->profile, "all, streaming, coherent, pool, scatter, opaque, noncoherent, managed, dma_buf, hostile")->capture_default_str();
+    app.add_option("--profile", o->profile,
+                   "all, streaming, coherent, pool, scatter, opaque, noncoherent, managed, dma_buf, hostile")
+        ->capture_default_str();
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
     app.add_option("--runs", o->runs, "stop after so many cases");
     app.add_option("--ops", o->ops, "stop after so many executed operations");
