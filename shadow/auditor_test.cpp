@@ -6,25 +6,22 @@ namespace {
 
 TEST(Eviction, dirty_eviction_only_where_somebody_waits_for_the_device_s_data)
 {
-    const auto evicted = [](uint32_t direction, bool written, bool stale, bool cpu_dirty) {
+    const auto evicted = [](uint32_t direction, bool written, bool stale, uint32_t device = nc) {
         Audited t;
-        t.buffer(0, 32);
-        if (cpu_dirty)
-            t.auditor.cpu_access(t.auditor.buffers().live(0), 0, 1, true);
-        t.buffer(32, 32);
-        const auto m = t.map(32, 32, direction, snooping); // no line rules
+        t.buffer(0, 64);
+        const auto m = t.map(0, 64, direction, device);
         if (written)
             t.writes(m, 0, 1);
         if (stale)
-            t.machine.stale = {client_at + 32};
+            t.machine.stale = {client_at};
         t.auditor.writeback_over_stale(client_at);
         return t.found();
     };
-    EXPECT_EQ(evicted(from, true, true, false), "dirty-eviction");
-    EXPECT_EQ(evicted(bi, true, true, false), "dirty-eviction");
-    EXPECT_EQ(evicted(from, false, true, false), "nothing") << "the device wrote nothing through a live mapping";
-    EXPECT_EQ(evicted(from, true, false, false), "nothing") << "the CPU has seen it";
-    EXPECT_EQ(evicted(from, true, true, true), "dirty-line-over-device-data") << "the client dirtied the line";
+    EXPECT_EQ(evicted(from, true, true), "dirty-eviction");
+    EXPECT_EQ(evicted(bi, true, true), "dirty-eviction");
+    EXPECT_EQ(evicted(from, false, true), "nothing") << "the device wrote nothing through a live mapping";
+    EXPECT_EQ(evicted(from, true, false), "nothing") << "the CPU has seen it";
+    EXPECT_EQ(evicted(from, true, true, snooping), "nothing") << "what is stale there was another device's";
 }
 
 TEST(Eviction, dirty_eviction_over_a_bounce_slot)
@@ -251,7 +248,7 @@ TEST(Exhausted, ranges_that_a_mapping_has_handed_over)
     for (; n < 64 && !t.auditor.violation(); n++)
         t.for_cpu(m0, 2 * n, 1);
     EXPECT_EQ(t.found(), "auditor-exhausted");
-    EXPECT_EQ(n, 17u);
+    EXPECT_EQ(n, 33u);
 }
 
 TEST(Exhausted, ranges_handed_over_before_the_bytes_were_shared)
@@ -259,7 +256,7 @@ TEST(Exhausted, ranges_handed_over_before_the_bytes_were_shared)
     Audited t;
     t.written_buffer(0, 128);
     const auto m0 = t.map(0, 128, to);
-    for (unsigned n = 0; n < 17; n++)
+    for (unsigned n = 0; n < 33; n++)
         t.for_cpu(m0, 2 * n, 1);
     EXPECT_EQ(t.found(), "nothing") << "the states remember it";
     t.map(0, 128, to, other_nc);
