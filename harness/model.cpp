@@ -59,19 +59,6 @@ void FirstRequests::noncoherent(const dmaudit_request& req, uint32_t direction, 
     if (!noncoherent_.known || req.size > noncoherent_.req.size)
         noncoherent_ = {req, direction, via, true};
 }
-void FirstRequests::scatterlist(const dmaudit_request& req, Tag sg, bool table, const Auditor& a)
-{
-    const SgRecord& rec = a.sgs()[sg];
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < rec.n; i++)
-        bytes += a.mappings()[rec.entries[i]].bounced ? a.mappings()[rec.entries[i]].original.len : 0;
-    if (bytes <= list_.bytes)
-        return;
-    list_ = {req, {}, rec.n, linux_direction(rec.direction), bytes, a.driver(rec.device).min_align_mask, table, true};
-    for (uint32_t i = 0; i < rec.n; i++)
-        list_.entries[i] = a.mappings()[rec.entries[i]].original;
-}
-
 void FirstRequests::repeat(Session& s) const
 {
     Auditor& a = s.auditor();
@@ -121,21 +108,6 @@ void FirstRequests::repeat(Session& s) const
             return lost("everything was given back, and the largest mapping of the case fails now");
         if (!s.violation())
             a.unmap_single(m, every_byte, DMAUDIT_ATTR_SKIP_CPU_SYNC); // nothing of the buffer is read any more
-    }
-    if (list_.known && !s.violation()) {
-        std::array<dmaudit_sg_entry, SgRecord::most> entries{};
-        for (uint32_t i = 0; i < list_.n; i++)
-            entries[i] = {s.machine().client() + list_.entries[i].at, list_.entries[i].len};
-        Tag sg = 0;
-        const int rc = under(list_.req.device, list_.min_align_mask, [&] {
-            return a.map_sg(list_.req, {entries.data(), list_.n}, list_.direction, &sg, list_.table);
-        });
-        if (rc == Auditor::withheld)
-            return s.forgive();
-        if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the scatterlist that was bounced most fails now");
-        if (!s.violation())
-            a.unmap_sg(sg, list_.req.device, list_.n, list_.direction, DMAUDIT_ATTR_SKIP_CPU_SYNC, list_.table);
     }
 }
 

@@ -16,7 +16,6 @@ class FirstRequests {
     // One that took a bounce slot, or device addresses of an IOMMU.
     void mapping(const dmaudit_request&, uint64_t at, uint32_t direction, bool bounced, uint64_t min_align_mask);
     void noncoherent(const dmaudit_request&, uint32_t direction, Auditor::Via);
-    void scatterlist(const dmaudit_request&, Tag sg, bool table, const Auditor&); // if it took such a thing
     void repeat(Session&) const;
 
   private:
@@ -44,14 +43,6 @@ class FirstRequests {
         Auditor::Via via;
         bool known;
     } noncoherent_{};
-    struct {
-        dmaudit_request req;
-        std::array<Range, SgRecord::most> entries;
-        uint32_t n, direction;
-        uint64_t bytes; // in bounce slots
-        uint64_t min_align_mask;
-        bool table, known;
-    } list_{};
 };
 
 } // namespace dmaudit

@@ -164,8 +164,7 @@ TEST(Conservation, of_a_mapping_that_took_device_addresses)
     EXPECT_EQ(run_with("iommu=no", Runs(1).provider), "clean") << "mapped in place, it took nothing";
 }
 
-// The built-in provider, which serves only so many requests of a kind: of opaque and other coherent memory, of non-coherent
-// memory, of scatterlists.
+// The built-in provider, which serves only so many requests, of opaque and other coherent memory or of non-coherent memory.
 struct Tired {
     static int& left()
     {
@@ -173,7 +172,6 @@ struct Tired {
         return n;
     }
     dmaudit_coherent coherent = *builtin_provider().coherent;
-    dmaudit_scatter scatter = *builtin_provider().scatter;
     dmaudit_provider provider = builtin_provider();
     explicit Tired(int most)
     {
@@ -186,11 +184,7 @@ struct Tired {
             return left()-- > 0 ? builtin_provider().coherent->alloc_noncoherent(ctx, r, direction, out)
                                 : int{DMAUDIT_ENOMEM};
         };
-        scatter.map_sg = [](void* ctx, const dmaudit_request* r, dmaudit_sg* sg) -> int {
-            return left()-- > 0 ? builtin_provider().scatter->map_sg(ctx, r, sg) : int{DMAUDIT_ENOMEM};
-        };
         provider.coherent = &coherent;
-        provider.scatter = &scatter;
     }
     Tired(const Tired&) = delete;
 };
@@ -198,21 +192,10 @@ struct Tired {
 TEST(Conservation, of_whatever_was_had_once)
 {
     for (const char* text : {"k0 = alloc_coherent size=4K\n", "k0 = alloc_opaque size=4K\n",
-                             "k0 = alloc_noncoherent size=4K dir=to_device\n",
-                             "b0 = buffer size=256\ncpu_write b0 len=256\ng0 = map_sg b0 len=256 dir=to_device\n"}) {
+                             "k0 = alloc_noncoherent size=4K dir=to_device\n"}) {
         EXPECT_EQ(run(text, Tired(1).provider), "lost-capacity") << text;
         EXPECT_EQ(run(text, Tired(2).provider), "clean") << text;
     }
-}
-
-TEST(Conservation, of_a_scatterlist_that_took_no_slot_is_not_judged)
-{
-    const Parsed p = parse("world banks=256K@0x80000000\nb0 = buffer size=256\ncpu_write b0 len=256\n"
-                           "g0 = map_sg b0 len=256 dir=to_device\n");
-    ASSERT_TRUE(p.ok) << p.error.message;
-    Session session;
-    const Tired tired(1);
-    EXPECT_FALSE(execute(p.value, tired.provider, session).violation);
 }
 
 TEST(Codes, a_result_that_is_none_of_them_is_a_wrong_return)

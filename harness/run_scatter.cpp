@@ -60,8 +60,6 @@ Skip Run::map_sg(const ops::MapSg& o, bool table)
     if (sg) {
         sgs_[name_number(o.out.v)] = sg;
         make(o.out.v);
-        if (!failed())
-            first_.scatterlist(req, sg, table, auditor_);
     }
     if (auditor_.alive(t) && rc != Auditor::withheld && !failed())
         expect_contents(whole, false, false);

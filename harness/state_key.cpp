@@ -301,8 +301,7 @@ class StateWriter {
     {
         const FirstRequests& f = run_.first_;
         add(uint64_t{f.coherent_.known} | uint64_t{f.pool_.known} << 1 | uint64_t{f.mapping_.known} << 2 |
-            uint64_t{f.mapping_.bounced} << 3 | uint64_t{f.noncoherent_.known} << 4 | uint64_t{f.list_.known} << 5 |
-            uint64_t{f.list_.n} << 8);
+            uint64_t{f.mapping_.bounced} << 3 | uint64_t{f.noncoherent_.known} << 4);
         if (f.coherent_.known) {
             request(f.coherent_.req);
             add(reference(f.coherent_.pool));
@@ -321,16 +320,6 @@ class StateWriter {
             request(f.noncoherent_.req);
             add(f.noncoherent_.direction);
             add(static_cast<uint64_t>(f.noncoherent_.via));
-        }
-        if (f.list_.known) {
-            request(f.list_.req);
-            add(f.list_.direction);
-            add(f.list_.table);
-            add(f.list_.min_align_mask);
-            for (uint32_t i = 0; i < f.list_.n; i++) {
-                add(f.list_.entries[i].at);
-                add(f.list_.entries[i].len);
-            }
         }
     }
 
