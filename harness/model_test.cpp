@@ -129,42 +129,7 @@ TEST(Conservation, of_a_bounced_mapping)
     EXPECT_EQ(run(many, builtin_provider()), "clean");
 }
 
-TEST(Conservation, of_a_mapping_that_took_device_addresses)
-{
-    struct Runs {
-        static int& out()
-        {
-            static int mappings = 0;
-            return mappings;
-        }
-        dmaudit_streaming streaming = *builtin_provider().streaming;
-        dmaudit_provider provider = builtin_provider();
-        explicit Runs(int most)
-        {
-            out() = most;
-            streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t direction,
-                                      dmaudit_mapping* m) -> int {
-                return out()-- > 0 ? builtin_provider().streaming->map_single(ctx, r, cpu, direction, m)
-                                   : static_cast<int>(DMAUDIT_ENOMEM);
-            };
-            provider.streaming = &streaming;
-        }
-        Runs(const Runs&) = delete;
-    };
-    const auto run_with = [](const char* device, const dmaudit_provider& provider) {
-        const Parsed p = parse("world banks=256K@0x80000000 " + std::string(device) +
-                               "\nb0 = buffer size=8K\ncpu_write b0 len=8K\nm0 = map_single b0 len=8K dir=to_device\n");
-        EXPECT_TRUE(p.ok) << p.error.line << ": " << p.error.message;
-        Session session;
-        const Result r = execute(p.value, provider, session);
-        return r.violation ? std::string(rule(r.violation->rule).name) : "clean";
-    };
-    EXPECT_EQ(run_with("iommu=yes", Runs(1).provider), "lost-capacity") << "there are no addresses for a second";
-    EXPECT_EQ(run_with("iommu=yes", Runs(2).provider), "clean");
-    EXPECT_EQ(run_with("iommu=no", Runs(1).provider), "clean") << "mapped in place, it took nothing";
-}
-
-// The built-in provider, which serves only so many requests, of opaque and other coherent memory or of non-coherent memory.
+// The built-in provider, which serves only so many requests, of coherent and non-coherent memory or of mappings.
 struct Tired {
     static int& left()
     {
@@ -172,6 +137,7 @@ struct Tired {
         return n;
     }
     dmaudit_coherent coherent = *builtin_provider().coherent;
+    dmaudit_streaming streaming = *builtin_provider().streaming;
     dmaudit_provider provider = builtin_provider();
     explicit Tired(int most)
     {
@@ -184,10 +150,31 @@ struct Tired {
             return left()-- > 0 ? builtin_provider().coherent->alloc_noncoherent(ctx, r, direction, out)
                                 : int{DMAUDIT_ENOMEM};
         };
+        streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t direction,
+                                  dmaudit_mapping* m) -> int {
+            return left()-- > 0 ? builtin_provider().streaming->map_single(ctx, r, cpu, direction, m)
+                                : int{DMAUDIT_ENOMEM};
+        };
         provider.coherent = &coherent;
+        provider.streaming = &streaming;
     }
     Tired(const Tired&) = delete;
 };
+
+TEST(Conservation, of_a_mapping_that_took_device_addresses)
+{
+    const auto run_with = [](const char* device, const dmaudit_provider& provider) {
+        const Parsed p = parse("world banks=256K@0x80000000 " + std::string(device) +
+                               "\nb0 = buffer size=8K\ncpu_write b0 len=8K\nm0 = map_single b0 len=8K dir=to_device\n");
+        EXPECT_TRUE(p.ok) << p.error.line << ": " << p.error.message;
+        Session session;
+        const Result r = execute(p.value, provider, session);
+        return r.violation ? std::string(rule(r.violation->rule).name) : "clean";
+    };
+    EXPECT_EQ(run_with("iommu=yes", Tired(1).provider), "lost-capacity") << "there are no addresses for a second";
+    EXPECT_EQ(run_with("iommu=yes", Tired(2).provider), "clean");
+    EXPECT_EQ(run_with("iommu=no", Tired(1).provider), "clean") << "mapped in place, it took nothing";
+}
 
 TEST(Conservation, of_whatever_was_had_once)
 {
