@@ -320,12 +320,33 @@ void change_once(Case& c, Rng& rng, const Taste& taste)
     }
 }
 
+// All RAM is compared at a reset, and a fuzzer keeps a large world for whatever is new in it: few of those that descend
+// from one stay large.
+void make_smaller(World& w, Rng& rng)
+{
+    const uint64_t small = std::max<uint64_t>(256 << 10, 8 * w.page);
+    const auto ram = [](const World& world) {
+        uint64_t sum = 0;
+        for (const BankSpec& bank : world.banks)
+            sum += bank.size;
+        return sum;
+    };
+    if (ram(w) <= small || rng.chance(1, 8))
+        return;
+    World smaller = w;
+    while (ram(smaller) > small)
+        std::ranges::max_element(smaller.banks, {}, &BankSpec::size)->size /= 2;
+    if (world_error(smaller).empty())
+        w = smaller;
+}
+
 } // namespace
 
 void mutate(Case& c, Rng& rng, bool swarm)
 {
     const Taste taste(rng, swarm);
     const Case before = c;
+    make_smaller(c.world, rng);
     for (unsigned calls = 0; calls < 4 && c == before; calls++)
         for (uint64_t rounds = 1 + rng.below(4); rounds > 0; rounds--)
             change_once(c, rng, taste);
@@ -334,6 +355,7 @@ void mutate(Case& c, Rng& rng, bool swarm)
 void crossover(const Case& a, const Case& b, Rng& rng, Case& out)
 {
     out.world = rng.chance(1, 2) ? a.world : b.world;
+    make_smaller(out.world, rng);
     out.expect = {};
     out.count = 0;
     const auto head = static_cast<unsigned>(rng.below(a.count + 1u)),
