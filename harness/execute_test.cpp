@@ -235,6 +235,21 @@ TEST(Conservation, what_close_keeps)
     EXPECT_EQ(run(small).found(), "clean");
 }
 
+TEST(Metadata, that_is_none_is_not_freed_and_counts_as_a_crash)
+{
+    static int freed;
+    Table t;
+    t.provider.open = [](const dmaudit_platform* p, void** ctx) -> int {
+        alignas(16) static uint8_t foreign[256];
+        p->meta_free(p->self, freed ? foreign + 128 : nullptr);
+        return builtin_provider().open(p, ctx);
+    };
+    freed = 0;
+    EXPECT_EQ(run(small, t.provider).found(), "clean");
+    freed = 1;
+    EXPECT_EQ(run(small, t.provider).found(), "provider-crash");
+}
+
 TEST(Locks, one_that_is_kept_or_given_back_twice_or_taken_twice_is_no_progress)
 {
     static uint64_t word;

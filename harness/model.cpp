@@ -38,12 +38,12 @@ void FirstRequests::coherent(const dmaudit_request& req, Tag pool, const Auditor
 {
     // One that no pool served rather than one of a pool, which may be gone by then.
     if (!coherent_.known || (coherent_.pool && !pool) || (coherent_.pool == pool && req.size > coherent_.req.size))
-        coherent_ = {req, pool, true};
+        coherent_ = {req, pool, true, step_};
 }
 void FirstRequests::from_pool(Tag pool, uint64_t size)
 {
     if (!pool_.known || pool_.pool != pool || size > pool_.size)
-        pool_ = {pool, size, true};
+        pool_ = {pool, size, true, step_};
 }
 void FirstRequests::mapping(const dmaudit_request& req, uint64_t at, uint32_t direction, bool bounced,
                             uint64_t min_align_mask)
@@ -51,13 +51,13 @@ void FirstRequests::mapping(const dmaudit_request& req, uint64_t at, uint32_t di
     // Slots are scarcer than device addresses.
     if (!mapping_.known || (bounced && !mapping_.bounced) ||
         (bounced == mapping_.bounced && req.size > mapping_.req.size))
-        mapping_ = {req, at, min_align_mask, direction, bounced, true};
+        mapping_ = {req, at, min_align_mask, direction, bounced, true, step_};
 }
 
 void FirstRequests::noncoherent(const dmaudit_request& req, uint32_t direction, Auditor::Via via)
 {
     if (!noncoherent_.known || req.size > noncoherent_.req.size)
-        noncoherent_ = {req, direction, via, true};
+        noncoherent_ = {req, direction, via, true, step_};
 }
 void FirstRequests::repeat(Session& s) const
 {
@@ -71,12 +71,14 @@ void FirstRequests::repeat(Session& s) const
             a.set_min_align_mask(device, 0);
         return rc;
     };
-    const auto lost = [&s](const char* what) { s.fail({RuleId::lost_capacity, 0, {}, 0, what, 0, 0, false}); };
+    const auto lost = [&s](const char* what, int step) {
+        s.fail({RuleId::lost_capacity, 0, {}, 0, what, 0, 0, false, step});
+    };
     if (coherent_.known && a.pool_of(coherent_.req.device) == coherent_.pool) {
         dmaudit_block b{};
         const int rc = a.alloc_coherent(coherent_.req, &b);
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the largest coherent allocation of the case fails now");
+            return lost("everything was given back, and the largest coherent allocation of the case fails now", coherent_.step);
         if (!s.violation())
             a.free_coherent(b);
     }
@@ -85,7 +87,7 @@ void FirstRequests::repeat(Session& s) const
         int ours = 0;
         const int rc = a.alloc_from_pool(pool_.pool, pool_.size, &b, &ours);
         if (rc != DMAUDIT_OK || !ours)
-            return lost("everything was given back, and the largest allocation from the pool fails now");
+            return lost("everything was given back, and the largest allocation from the pool fails now", pool_.step);
         if (!s.violation())
             a.release_from_pool(b, &ours);
     }
@@ -93,7 +95,8 @@ void FirstRequests::repeat(Session& s) const
         dmaudit_block b{};
         const int rc = a.alloc_noncoherent(noncoherent_.req, noncoherent_.direction, &b, noncoherent_.via);
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the largest non-coherent allocation of the case fails now");
+            return lost("everything was given back, and the largest non-coherent allocation of the case fails now",
+                        noncoherent_.step);
         if (!s.violation())
             a.free_noncoherent(b, noncoherent_.direction, noncoherent_.via);
     }
@@ -105,7 +108,7 @@ void FirstRequests::repeat(Session& s) const
         if (rc == Auditor::withheld)
             return s.forgive(); // the buffer is gone
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the largest mapping of the case fails now");
+            return lost("everything was given back, and the largest mapping of the case fails now", mapping_.step);
         if (!s.violation())
             a.unmap_single(m, every_byte, DMAUDIT_ATTR_SKIP_CPU_SYNC); // nothing of the buffer is read any more
     }

@@ -11,6 +11,7 @@ void check_exhaustion(Session&, Tag pool, uint64_t size);
 // The first requests of a case that succeeded: when everything is given back they must succeed again.
 class FirstRequests {
   public:
+    void at_step(int step) { step_ = step; } // which makes the requests that follow
     void coherent(const dmaudit_request&, Tag pool, const Auditor&);
     void from_pool(Tag pool, uint64_t size);
     // One that took a bounce slot, or device addresses of an IOMMU.
@@ -20,15 +21,18 @@ class FirstRequests {
 
   private:
     friend class StateWriter;
+    int step_ = -1;
     struct {
         dmaudit_request req;
         Tag pool;
         bool known;
+        int step;
     } coherent_{};
     struct {
         Tag pool;
         uint64_t size;
         bool known;
+        int step;
     } pool_{};
     struct {
         dmaudit_request req;
@@ -36,12 +40,14 @@ class FirstRequests {
         uint64_t min_align_mask;
         uint32_t direction;
         bool bounced, known;
+        int step;
     } mapping_{};
     struct {
         dmaudit_request req;
         uint32_t direction;
         Auditor::Via via;
         bool known;
+        int step;
     } noncoherent_{};
 };
 

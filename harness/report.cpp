@@ -178,6 +178,8 @@ std::string report(const Case& c, const Result& r, const dmaudit_provider& provi
     if (*v.what)
         out += fmt::format("  what    {}", v.what) +
                (v.numbers ? fmt::format(": expected {:#x}, found {:#x}\n", v.expected, v.got) : "\n");
+    if (v.asked >= 0)
+        out += fmt::format("  asked   as in op {}: {}\n", v.asked, print(c.steps[static_cast<unsigned>(v.asked)]));
     if (history.has_bytes()) {
         out += fmt::format("  bytes   {} from physical address {:#x}\n", v.bytes.len, history.address());
         out += fmt::format("  state   {}: {}{}\n", state_name(v.state), state_text(v.state),

@@ -227,5 +227,24 @@ TEST(Report, of_something_without_bytes_and_at_the_end_of_a_case)
     EXPECT_EQ(text.find("bytes "), text.npos) << text;
 }
 
+TEST(Report, of_lost_capacity_shows_the_request_that_cannot_be_had_again)
+{
+    static int left;
+    static dmaudit_pool pool = *builtin_provider().pool;
+    dmaudit_provider tired = builtin_provider();
+    pool.alloc_from = [](void* ctx, uint32_t device, uint64_t size, dmaudit_block* out, int* ours) -> int {
+        *ours = 1;
+        return left-- > 0 ? builtin_provider().pool->alloc_from(ctx, device, size, out, ours) : int{DMAUDIT_ENOMEM};
+    };
+    tired.pool = &pool;
+    tired.promises &= ~uint64_t{DMAUDIT_PROMISES_FIRST_FIT};
+    left = 2;
+    const std::string text = report_of("p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=2\n"
+                                       "k1 = alloc_from_pool p0 size=1\n",
+                                       tired);
+    EXPECT_NE(text.find("DEDUP_TOKEN: lost-capacity--"), text.npos) << text;
+    EXPECT_NE(text.find("  asked   as in op 1: k0 = alloc_from_pool p0 size=2\n"), text.npos) << text;
+}
+
 } // namespace
 } // namespace dmaudit

@@ -35,6 +35,7 @@ class Run {
 
     Skip step(const Step& s)
     {
+        first_.at_step(static_cast<int>(&s - case_.steps.data()));
         const Skip skip = Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
         return skip == Skip::not_made && case_.world.check_errors ? use_of_nothing(s) : skip;
     }

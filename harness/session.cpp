@@ -73,6 +73,8 @@ void Session::close()
               0,
               machine_.locks_held(),
               true});
+    if (sound && machine_.meta_error())
+        fail({RuleId::provider_crash, 0, {}, 0, "meta_free of what meta_alloc did not give, or twice", 0, 0, false});
     if (sound && machine_.metadata_kept())
         fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind", 0, 0, false});
     if (sound && machine_.translations())

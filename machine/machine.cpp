@@ -2,13 +2,16 @@
 
 #include "machine/bytes.hpp"
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
 namespace dmaudit {
 
-struct Machine::Meta {
+struct alignas(std::max_align_t) Machine::Meta {
     Meta *next, *prev;
+    const Machine* owner; // null once given back: the heap keeps its own notes in the first words only
+    size_t bytes;
 };
 
 Machine::Machine() : cache_(ram_.door())
@@ -49,12 +52,13 @@ Machine::Machine() : cache_(ram_.door())
     platform_.meta_alloc = [](void* self, size_t bytes) -> void* {
         Machine& m = of(self);
         m.enter(PlatformCall::meta_alloc, 0, bytes);
-        if (m.injected() || bytes > Ram::capacity)
+        if (m.injected() || bytes > most_metadata - m.meta_bytes_)
             return nullptr;
         auto* meta = static_cast<Meta*>(std::malloc(sizeof(Meta) + bytes));
         if (!meta)
             return nullptr;
-        *meta = {m.metas_, nullptr};
+        *meta = {m.metas_, nullptr, &m, bytes};
+        m.meta_bytes_ += bytes;
         if (m.metas_)
             m.metas_->prev = meta;
         m.metas_ = meta;
@@ -66,6 +70,12 @@ Machine::Machine() : cache_(ram_.door())
         Machine& m = of(self);
         m.enter(PlatformCall::meta_free, 0, 0);
         Meta* meta = static_cast<Meta*>(p) - 1;
+        if (meta->owner != &m) { // a real heap would be damaged
+            m.meta_error_ = true;
+            return;
+        }
+        meta->owner = nullptr;
+        m.meta_bytes_ -= meta->bytes;
         (meta->prev ? meta->prev->next : m.metas_) = meta->next;
         if (meta->next)
             meta->next->prev = meta->prev;
@@ -145,7 +155,7 @@ void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
     cache_.configure(ram_size_, spec.page, spec.line, simulated);
     n_armed_ = fired_ = locks_held_ = 0;
     calls_ = fallible_ = fault_nth_ = 0;
-    fault_fired_ = lock_error_ = false;
+    fault_fired_ = lock_error_ = meta_error_ = false;
     log_.clear();
 }
 
@@ -163,6 +173,7 @@ void Machine::reset()
         std::free(metas_);
         metas_ = next;
     }
+    meta_bytes_ = 0;
 }
 
 std::optional<uint64_t> Machine::offset_of(uint64_t phys, uint64_t len) const

@@ -93,6 +93,7 @@ class Machine {
 
     // The adversary, for the next call of the provider: act at its n-th platform call (n >= 1).
     enum class Act : uint8_t { evict, prefetch };
+    static constexpr size_t most_metadata = 16 << 20; // bytes at one time
     static constexpr unsigned most_armed = 8;
     bool arm(Act act, uint64_t at, uint64_t len, uint64_t nth); // false: too many
     void arm_fault(uint64_t nth);                               // the n-th call that may fail fails
@@ -116,6 +117,7 @@ class Machine {
 
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }
+    bool meta_error() const { return meta_error_; } // memory was given back that meta_alloc did not give, or twice
     bool metadata_kept() const { return metas_ != nullptr; } // not given back yet
     const std::string& log() const { return log_; }          // what the provider logged, at most 4 KiB
 
@@ -140,6 +142,7 @@ class Machine {
     std::array<Iommu, MachineSpec::most> iommus_;
     dmaudit_platform platform_{};
     Meta* metas_ = nullptr;
+    size_t meta_bytes_ = 0;
     struct Armed {
         Act act;
         uint64_t at, len, nth;
@@ -147,7 +150,7 @@ class Machine {
     std::array<Armed, most_armed> armed_{};
     unsigned n_armed_ = 0, fired_ = 0, locks_held_ = 0;
     uint64_t calls_ = 0, fallible_ = 0, fault_nth_ = 0;
-    bool fault_fired_ = false, lock_error_ = false;
+    bool fault_fired_ = false, lock_error_ = false, meta_error_ = false;
     std::string log_;
 };
 

@@ -2,6 +2,7 @@
 #include "machine/machine_testing.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -190,7 +191,32 @@ TEST_F(MachineTest, MetadataThatWasGivenBackIsNotKept)
 TEST_F(MachineTest, ImpossibleMetadataFails)
 {
     EXPECT_EQ(meta_alloc(~size_t{0}), nullptr);
-    EXPECT_EQ(meta_alloc(Ram::capacity + 1), nullptr);
+    EXPECT_EQ(meta_alloc(Machine::most_metadata + 1), nullptr);
+}
+
+TEST_F(MachineTest, MetadataHasAMost)
+{
+    void* half = meta_alloc(Machine::most_metadata / 2);
+    ASSERT_NE(half, nullptr);
+    EXPECT_NE(meta_alloc(Machine::most_metadata / 2 - 1), nullptr);
+    EXPECT_EQ(meta_alloc(2), nullptr);
+    EXPECT_NE(meta_alloc(1), nullptr);
+    platform().meta_free(self(), half);
+    EXPECT_NE(meta_alloc(2), nullptr);
+    begin(two_banks());
+    EXPECT_NE(meta_alloc(Machine::most_metadata), nullptr);
+}
+
+TEST_F(MachineTest, WhatIsNoMetadataIsNotFreed)
+{
+    void* own = meta_alloc(8);
+    platform().meta_free(self(), own);
+    EXPECT_FALSE(machine.meta_error());
+    alignas(std::max_align_t) std::array<uint8_t, 256> foreign{};
+    platform().meta_free(self(), foreign.data() + 128);
+    EXPECT_TRUE(machine.meta_error());
+    begin(two_banks());
+    EXPECT_FALSE(machine.meta_error());
 }
 
 // ---- locks

@@ -33,6 +33,7 @@ struct Violation {
     const char* what = ""; // a static sentence
     uint64_t expected = 0, got = 0;
     bool numbers = false; // expected and got say something
+    int asked = -1;       // the step whose request failed when it was repeated at the end
 };
 
 // Situations, counted, so that a campaign can say what it exercised.

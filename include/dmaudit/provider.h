@@ -210,7 +210,8 @@ struct dmaudit_platform {
      * (not page aligned, not RAM), DMAUDIT_EBUSY (a client's cached bytes lie in the pages), DMAUDIT_ENOMEM. */
     int (*set_uncached)(void *self, uint64_t phys, uint64_t len, int on);
 
-    /* Memory for the provider's own records, aligned for any type, never seen by a device. meta_alloc may fail (null). */
+    /* Memory for the provider's own records, aligned for any type, never seen by a device. meta_alloc may fail (null),
+     * and does beyond 16 MiB in all. */
     void *(*meta_alloc)(void *self, size_t bytes);
     void (*meta_free)(void *self, void *p);
 

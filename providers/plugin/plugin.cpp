@@ -26,6 +26,19 @@ dmaudit_provider completed(const dmaudit_provider& from)
     return whole;
 }
 
+bool is_control(char c)
+{
+    return static_cast<unsigned char>(c) < ' ' || c == 0x7f;
+}
+
+// Nothing that a terminal would obey.
+std::string printable(std::string_view text)
+{
+    std::string out(text);
+    std::ranges::replace_if(out, is_control, '?');
+    return out;
+}
+
 std::string bad_name(const char* name)
 {
     if (name == nullptr)
@@ -33,7 +46,7 @@ std::string bad_name(const char* name)
     const std::string_view text(name);
     const bool fits = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == text.npos;
     if (text.empty() || !fits)
-        return "name is \"" + std::string(text) + "\", expected [a-z0-9-]+";
+        return "name is \"" + printable(text) + "\", expected [a-z0-9-]+";
     return {};
 }
 
@@ -59,6 +72,8 @@ std::string complaint(const dmaudit_provider* provider)
         return bad;
     if (provider->summary == nullptr)
         return "summary is null, expected one line";
+    if (std::ranges::any_of(std::string_view(provider->summary), is_control))
+        return "summary is \"" + printable(provider->summary) + "\", expected one line without control characters";
     if (provider->open == nullptr)
         return "open is null, expected a function";
     if (provider->close == nullptr)

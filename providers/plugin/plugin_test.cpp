@@ -83,6 +83,8 @@ TEST(Plugin, ChecksEveryMemberThatIsRequired)
     for (const char* name : {"", "Upper", "under_score", "two words", "a/b"})
         EXPECT_TRUE(contains(complaint([&](auto& p) { p.name = name; }), "name is \"")) << name;
     EXPECT_TRUE(contains(complaint([](auto& p) { p.summary = nullptr; }), "summary is null"));
+    EXPECT_TRUE(contains(complaint([](auto& p) { p.summary = "two\nlines"; }), "summary is \"two?lines\""));
+    EXPECT_TRUE(contains(complaint([](auto& p) { p.name = "\x1b[2J"; }), "name is \"?[2J\""));
     EXPECT_TRUE(contains(complaint([](auto& p) { p.open = nullptr; }), "open is null"));
     EXPECT_TRUE(contains(complaint([](auto& p) { p.close = nullptr; }), "close is null"));
     EXPECT_TRUE(contains(complaint([](auto& p) { p.coherent = nullptr; }), "no facet"));
