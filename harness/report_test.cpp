@@ -239,7 +239,7 @@ TEST(Report, of_lost_capacity_shows_the_request_that_cannot_be_had_again)
     tired.pool = &pool;
     tired.promises &= ~uint64_t{DMAUDIT_PROMISES_FIRST_FIT};
     left = 2;
-    const std::string text = report_of("p0 = declare_pool size=16K\nk0 = alloc_from_pool p0 size=2\n"
+    const std::string text = report_of("p0 = declare_pool size=16K exclusive=yes\nk0 = alloc_from_pool p0 size=2\n"
                                        "k1 = alloc_from_pool p0 size=1\n",
                                        tired);
     EXPECT_NE(text.find("DEDUP_TOKEN: lost-capacity--"), text.npos) << text;
