@@ -136,6 +136,25 @@ void Run::give_everything_back()
         call([&] { return auditor_.release_pool(auditor_.pools().live(0)); });
     while (!failed() && auditor_.buffers().live_count())
         auditor_.remove_buffer(auditor_.buffers().live(0));
+    for (uint32_t device = 0; device < measured_.size(); device++)
+        if (measured_[device] && !failed())
+            capacity_[device] = capacity(session_, device);
+}
+
+void Run::compare_capacity()
+{
+    if (failed() || abrupt_ || measured_.none() || session_.open(case_.world, provider_) != DMAUDIT_OK)
+        return;
+    std::array<uint64_t, MachineSpec::most> fresh{};
+    for (uint32_t device = 0; device < measured_.size(); device++)
+        if (measured_[device] && !failed())
+            fresh[device] = capacity(session_, device);
+    session_.close();
+    for (uint32_t device = 0; device < measured_.size() && !failed(); device++)
+        if (capacity_[device] < fresh[device])
+            session_.fail({RuleId::lost_capacity, 0, {}, 0,
+                           "everything was given back, and a fresh instance has more bytes to give", fresh[device],
+                           capacity_[device], true});
 }
 
 bool Result::as_expected(const Expect& e) const
@@ -176,52 +195,51 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     auditor.trace = trace;
     auto* steps = dynamic_cast<StepTrace*>(trace);
     std::optional<Violation> mistake; // refused
-    {
-        Run run(c, session, provider, t);
-        for (; result.step < c.count && !run.failed(); result.step++) {
-            if (steps)
-                steps->step(result.step);
-            const Skip skip = run.step(c.steps[result.step]);
-            t.steps++;
-            switch (skip) {
-            case Skip::executed:
-                t.executed++, t.by_op[c.steps[result.step].op]++;
-                result.executed.set(result.step);
-                break;
-            case Skip::not_made:
-                t.not_made++;
-                break;
-            case Skip::impossible:
-                t.impossible++;
-                break;
-            case Skip::illegal:
-                t.illegal++;
-                if (conforming && auditor.violation() && rule(auditor.violation()->rule).fault == Fault::client) {
-                    t.skipped_by[static_cast<size_t>(auditor.violation()->rule)]++;
-                    session.forgive();
-                }
-                break;
+    Run run(c, session, provider, t);
+    for (; result.step < c.count && !run.failed(); result.step++) {
+        if (steps)
+            steps->step(result.step);
+        const Skip skip = run.step(c.steps[result.step]);
+        t.steps++;
+        switch (skip) {
+        case Skip::executed:
+            t.executed++, t.by_op[c.steps[result.step].op]++;
+            result.executed.set(result.step);
+            break;
+        case Skip::not_made:
+            t.not_made++;
+            break;
+        case Skip::impossible:
+            t.impossible++;
+            break;
+        case Skip::illegal:
+            t.illegal++;
+            if (conforming && auditor.violation() && rule(auditor.violation()->rule).fault == Fault::client) {
+                t.skipped_by[static_cast<size_t>(auditor.violation()->rule)]++;
+                session.forgive();
             }
-            if (run.failed())
-                break;
+            break;
         }
-        if (run.failed() && auditor.refused_illegal_free()) { // the promise to detect it says, too, that it has no effect
-            if (steps)
-                steps->stopped(session);
-            mistake = auditor.violation();
-            session.forgive();
-            auditor.trace = nullptr;
-        }
-        if (!run.failed()) {
-            if (steps)
-                steps->step(c.count);
-            run.give_everything_back();
-        }
-        if (steps && run.failed())
-            steps->stopped(session);
+        if (run.failed())
+            break;
     }
+    if (run.failed() && auditor.refused_illegal_free()) { // the promise to detect it says, too, that it has no effect
+        if (steps)
+            steps->stopped(session);
+        mistake = auditor.violation();
+        session.forgive();
+        auditor.trace = nullptr;
+    }
+    if (!run.failed()) {
+        if (steps)
+            steps->step(c.count);
+        run.finish();
+    }
+    if (steps && run.failed())
+        steps->stopped(session);
     t.marks.add(auditor.marks);
     session.close();
+    run.compare_capacity();
     result.violation = session.violation();
     if (mistake && result.violation && rule(result.violation->rule).fault != Fault::client)
         result.step = c.count;

@@ -34,9 +34,11 @@ void Generator::run()
     const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
     // Some cases are made of single steps only, and some of little but idioms.
     const uint64_t rate = large_ ? 4 : rng_.below(4) * 4;
-    const bool measured = rng_.chance(1, 6);
+    const bool measured = rng_.chance(1, 4);
     if (measured)
         measure();
+    if (rng_.chance(1, 32)) // no client of a driver that goes like this; but an instance must end well
+        put({Ops::index_of<ops::AtEnd>(), {0, 1}});
     if (large_ && rng_.chance(3, 4)) // while nothing small lies in the way
         rng_.chance(2, 3) ? exhaust() : storm();
     while (!full()) {

@@ -109,7 +109,7 @@ void Generator::idiom()
 {
     if (large_ && rng_.chance(2, 3)) // what is special about a large world shows when it is full
         return rng_.chance(1, 2) ? exhaust() : storm();
-    switch (rng_.below(9)) {
+    switch (rng_.below(10)) {
     case 0:
         return churn();
     case 1:
@@ -120,6 +120,8 @@ void Generator::idiom()
         return repeat();
     case 4:
         return storm();
+    case 5:
+        return sweep();
     default:
         return protocol();
     }
@@ -206,6 +208,29 @@ void Generator::churn()
     }
 }
 
+// One op again and again, and each time the next platform call inside it fails: every way out of it is taken.
+void Generator::sweep()
+{
+    const uint8_t op = choose();
+    if (specs()[op].actor == Actor::machine)
+        return;
+    uint64_t nth = rng_.chance(3, 4) ? 1 : 2;
+    for (uint64_t rounds = 1 + rng_.below(4); rounds > 0 && out_.count + 2 <= steps_; rounds--, nth++) {
+        for (uint8_t first = 0; (first = with_object(op)) != op;)
+            if (full() || !attempt(first))
+                return;
+        if (out_.count + 2 > steps_)
+            return;
+        Step s = propose(op, false);
+        for (unsigned tries = 0; tries < 8 && !phases_.legal(s); tries++)
+            s = propose(op, false);
+        if (!phases_.legal(s))
+            return;
+        put({is<ops::Fail>, {nth}});
+        put(s);
+    }
+}
+
 // The last step over and over, if it may be: tables grow, counters climb.
 void Generator::repeat()
 {
@@ -227,14 +252,12 @@ void Generator::repeat()
 }
 
 // The most that there is, taken and given back: when everything has been given back at the end of the case it must be
-// there again, so whatever is lost between shows.
+// there again, so whatever is lost between shows. Of a pool; of other memory `at_end` takes the measure.
 void Generator::measure()
 {
-    uint8_t op = is<ops::AllocCoherent>;
-    if (scope_.count(obj_pool, true) && contains(profile_, is<ops::AllocFromPool>))
-        op = is<ops::AllocFromPool>;
-    if (!contains(profile_, op))
-        return;
+    constexpr uint8_t op = is<ops::AllocFromPool>;
+    if (!contains(profile_, op) || !scope_.count(obj_pool, true))
+        return put({is<ops::AtEnd>, {rng_.below(out_.world.n_devices)}});
     const uint64_t page = scope_.world().page;
     Step s = propose(op, false);
     for (size_t a = 0; a < specs()[op].fields.size(); a++)

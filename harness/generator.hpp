@@ -64,6 +64,7 @@ class Generator {
     void churn();
     void exhaust();
     void succeed();
+    void sweep();
     void repeat();
     void measure();
     void storm();

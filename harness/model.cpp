@@ -1,5 +1,6 @@
 #include "harness/model.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace dmaudit {
@@ -32,6 +33,32 @@ void check_exhaustion(Session& s, Tag pool, uint64_t size)
             return;
         }
     }
+}
+
+uint64_t capacity(Session& s, uint32_t device)
+{
+    Auditor& a = s.auditor();
+    if (!DMAUDIT_HAS(&a.provider(), coherent) || !DMAUDIT_HAS(a.provider().coherent, alloc) ||
+        !DMAUDIT_HAS(a.provider().coherent, free))
+        return 0;
+    uint64_t largest = 0, sum = 0;
+    for (unsigned b = 0; b < s.world().n_banks; b++)
+        largest = std::max(largest, std::bit_floor(divide(s.world(), b).arena / s.world().page) * s.world().page);
+    std::array<dmaudit_block, 64> blocks{};
+    unsigned n = 0;
+    for (uint64_t size = largest; size >= s.world().page && n < blocks.size() && !s.violation();) {
+        const dmaudit_request req{sizeof req, device, size, 0, 0, 0, 0, 0};
+        s.machine().begin_call();
+        const int rc = a.alloc_coherent(req, &blocks[n]);
+        s.machine().end_call();
+        if (rc == DMAUDIT_OK)
+            n++, sum += size;
+        else
+            size /= 2;
+    }
+    while (n-- != 0 && !s.violation())
+        a.free_coherent(blocks[n]);
+    return sum;
 }
 
 void FirstRequests::coherent(const dmaudit_request& req, Tag pool, const Auditor&)

@@ -8,6 +8,10 @@ namespace dmaudit {
 // if a free aligned run of pages exists.
 void check_exhaustion(Session&, Tag pool, uint64_t size);
 
+// Bytes of coherent memory that the provider has for the device: the largest block that is left, again and again. Nothing
+// is left allocated.
+uint64_t capacity(Session&, uint32_t device);
+
 // The first requests of a case that succeeded: when everything is given back they must succeed again.
 class FirstRequests {
   public:

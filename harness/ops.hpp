@@ -46,7 +46,8 @@ using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops
                    ops::ManagedAllocNoncoherent, ops::ManagedFreeNoncoherent, ops::ManagedDeclare, ops::ManagedRelease,
                    ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask, ops::SetCoherentMask,
                    ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages, ops::MapSgtable,
-                   ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError>;
+                   ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError,
+                   ops::AtEnd>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

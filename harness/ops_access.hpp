@@ -110,5 +110,16 @@ struct Fail {
     static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("nth", &Fail::nth)};
 };
+struct AtEnd {
+    Arg<Shape::device> dev;
+    Arg<Shape::flag> abrupt;
+    static constexpr std::string_view
+        name = "at_end",
+        doc = "when all is given back, as much can be had as from a fresh instance; abrupt: closed with everything alive";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::machine;
+    static constexpr uint32_t facets = all_facets;
+    static constexpr std::array fields{f("dev", &AtEnd::dev), f("abrupt", &AtEnd::abrupt)};
+};
 
 } // namespace dmaudit::ops

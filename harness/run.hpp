@@ -39,13 +39,20 @@ class Run {
         const Skip skip = Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
         return skip == Skip::not_made && case_.world.check_errors ? use_of_nothing(s) : skip;
     }
-    void give_everything_back();
-    void give_back_dma_bufs();
+    void finish()
+    {
+        if (!abrupt_)
+            give_everything_back();
+    }
+    // Once the session is closed: is a fresh instance, opened for this, able to give more?
+    void compare_capacity();
     bool failed() const { return session_.violation().has_value(); }
 
   private:
     friend class Situation; // these two look at all of it, for exhaustive search
     friend class StateWriter;
+    void give_everything_back();
+    void give_back_dma_bufs();
     // ---- names ----
     bool made(uint64_t name) const { return made_[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)]; }
     void make(uint64_t name) { made_[static_cast<size_t>(obj_index(name_kind(name)))].set(name_number(name)); }
@@ -228,6 +235,15 @@ class Run {
     Skip use_of_nothing(const Step&);
     Skip set_mask(uint64_t device, uint64_t mask, bool coherent);
     void open_masks();
+    Skip perform(const ops::AtEnd& o)
+    {
+        // What is freed lazily may not be back yet, and a process may have but one instance.
+        constexpr uint64_t special = DMAUDIT_TRAIT_LAZY_FLUSH | DMAUDIT_TRAIT_PROCESS_WIDE;
+        if (o.dev.v >= case_.world.n_devices || (!o.abrupt.v && auditor_.promises(special)))
+            return Skip::impossible;
+        o.abrupt.v ? void(abrupt_ = true) : void(measured_.set(o.dev.v));
+        return Skip::executed;
+    }
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -248,5 +264,8 @@ class Run {
     std::array<dmaudit_block, max_names> blocks_;
     std::array<uint8_t, 4096> scratch_;
     FirstRequests first_;
+    std::bitset<MachineSpec::most> measured_; // devices
+    std::array<uint64_t, MachineSpec::most> capacity_{};
+    bool abrupt_ = false; // what is alive at the end is not given back
 };
 } // namespace dmaudit

@@ -62,7 +62,7 @@ Walker::Ran Walker::make(const Move& m)
 void Walker::close(bool give_back)
 {
     if (give_back) {
-        run_->give_everything_back();
+        run_->finish();
         violation_ = session_.violation();
     }
     run_.reset();
