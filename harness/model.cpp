@@ -5,36 +5,6 @@
 
 namespace dmaudit {
 
-void check_exhaustion(Session& s, Tag pool, uint64_t size)
-{
-    const Auditor& a = s.auditor();
-    if (s.violation() || size == 0 || !a.pools().alive(pool) || !a.promises(DMAUDIT_PROMISES_FIRST_FIT) ||
-        a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) || s.machine().fault_fired())
-        return;
-    const Range whole = a.pools()[pool].at;
-    const uint64_t page = s.world().page, pages = whole.len / page, wanted = (size - 1) / page + 1;
-    if (wanted > pages)
-        return;
-    const uint64_t run = std::bit_ceil(wanted);
-    for (uint64_t first = 0; first + run <= pages; first += run) {
-        const Range candidate{whole.at + first * page, run * page};
-        bool free = true;
-        for (uint32_t i = 0; i < a.blocks().live_count() && free; i++)
-            free = !a.blocks()[a.blocks().live(i)].granted.overlaps(candidate);
-        if (free) {
-            s.fail({RuleId::spurious_failure,
-                    0,
-                    {candidate.at, 1},
-                    pool,
-                    "the pool has a free aligned run of pages",
-                    run,
-                    0,
-                    true});
-            return;
-        }
-    }
-}
-
 uint64_t capacity(Session& s, uint32_t device)
 {
     Auditor& a = s.auditor();

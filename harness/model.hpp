@@ -1,12 +1,8 @@
-// A small specification of capacity: when must an allocation succeed?
+// A small specification of conservation: what was given back can be had again.
 #pragma once
 #include "harness/session.hpp"
 
 namespace dmaudit {
-
-// An allocation from `pool` failed for want of room. Where the provider promises complete first fit that is a violation
-// if a free aligned run of pages exists.
-void check_exhaustion(Session&, Tag pool, uint64_t size);
 
 // Bytes of coherent memory that the provider has for the device: the largest block that is left, again and again. Nothing
 // is left allocated.

@@ -1,4 +1,5 @@
 // Managed DMA.
+#include "harness/room.hpp"
 #include "harness/run.hpp"
 
 namespace dmaudit {
@@ -47,8 +48,8 @@ Skip Run::perform(const ops::ManagedAlloc& o)
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b, true); });
-    if (rc == DMAUDIT_ENOMEM && !failed())
-        check_exhaustion(session_, auditor_.pool_of(req.device), o.size.v);
+    if (auditor_.managed().bound(req.device))
+        check_memory(session_, req, rc);
     if (rc != DMAUDIT_OK || failed())
         return done(rc);
     const Tag pool = auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool;

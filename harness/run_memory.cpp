@@ -1,4 +1,5 @@
 // Coherent, opaque and non-coherent blocks.
+#include "harness/room.hpp"
 #include "harness/run.hpp"
 
 namespace dmaudit {
@@ -46,13 +47,12 @@ Skip Run::perform(const ops::AllocCoherent& o)
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
     if (rc != DMAUDIT_OK || failed())
-        return rc == DMAUDIT_ENOMEM && !failed()
-               ? check_exhaustion(session_, auditor_.pool_of(req.device),
-                                  o.align.v > case_.world.page || o.limit.v || o.boundary.v ? 0 : o.size.v),
-               Skip::executed : done(rc);
+        return check_memory(session_, req, rc), done(rc);
     const Tag pool = auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool;
     new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING) && (pool || o.zero.v));
     first_.coherent(req, pool, auditor_);
+    if (!pool && !failed()) // its pool, if it has one, passed the request on
+        check_pool(session_, auditor_.pool_of(req.device), req);
     return Skip::executed;
 }
 
@@ -92,6 +92,7 @@ Skip Run::perform(const ops::AllocOpaque& o)
         new_block(o.out.v, b, false);
         first_.coherent(req, auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool, auditor_);
     }
+    check_memory(session_, req, rc, false);
     return done(rc);
 }
 
@@ -122,6 +123,8 @@ Skip Run::alloc_noncoherent(uint64_t out, uint64_t dev, uint64_t size, uint64_t 
         if (via != Auditor::Via::managed)
             first_.noncoherent(req, narrow(dir), via);
     }
+    if (via != Auditor::Via::managed || auditor_.managed().bound(req.device))
+        check_memory(session_, req, rc, false);
     return done(rc);
 }
 

@@ -1,4 +1,5 @@
 // What a driver says of its device: masks.
+#include "harness/room.hpp"
 #include "harness/run.hpp"
 
 namespace dmaudit {
@@ -10,7 +11,10 @@ Skip Run::set_mask(uint64_t device, uint64_t mask, bool coherent)
         (coherent ? DMAUDIT_HAS(provider_.parameters, set_coherent_mask) : DMAUDIT_HAS(provider_.parameters, set_mask));
     if (!has || !names_device(device))
         return Skip::impossible;
-    return done(call([&] { return auditor_.set_mask(narrow(device), mask, coherent); }));
+    const int rc = call([&] { return auditor_.set_mask(narrow(device), mask, coherent); });
+    if (rc == DMAUDIT_EIO)
+        check_mask(session_, narrow(device), mask);
+    return done(rc);
 }
 
 Skip Run::perform(const ops::SetMask& o)

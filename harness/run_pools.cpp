@@ -1,4 +1,5 @@
 // Per-device pools and windows.
+#include "harness/room.hpp"
 #include "harness/run.hpp"
 
 namespace dmaudit {
@@ -47,7 +48,7 @@ Skip Run::perform(const ops::AllocFromPool& o)
         new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING));
         first_.from_pool(pool, o.size.v);
     } else
-        check_exhaustion(session_, pool, o.size.v);
+        check_pool(session_, pool, {sizeof(dmaudit_request), auditor_.pools()[pool].device, o.size.v, 0, 0, 0, 0, 0});
     return Skip::executed;
 }
 

@@ -1,4 +1,5 @@
 // Streaming mappings: map, unmap, sync, cache maintenance.
+#include "harness/room.hpp"
 #include "harness/run.hpp"
 #include "harness/scope.hpp"
 
@@ -78,6 +79,7 @@ Skip Run::map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, 
         failed_maps_.set(name_number(out));
     if (lives && rc != Auditor::withheld)
         expect_contents(whole, false, false);
+    check_slot(session_, req, rc, r);
     return done(rc);
 }
 

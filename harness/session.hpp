@@ -36,6 +36,7 @@ class Session final : MachineObserver, Evidence {
     bool found_without_auditor() const { return by_session_; }
 
     Machine& machine() { return machine_; }
+    const Machine& machine() const { return machine_; }
     Auditor& auditor() { return auditor_; }
     const Auditor& auditor() const { return auditor_; }
     Contents& contents() { return contents_; }

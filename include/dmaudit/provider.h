@@ -284,6 +284,9 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_MIN_ALIGN_MASK (1ull << 14) /* bounce buffers keep the address bits of the device's min_align_mask */
 #define DMAUDIT_PROMISES_RIGHTS (1ull << 15)    /* behind an IOMMU a device may do no more than the directions of its mappings say */
 #define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
+#define DMAUDIT_PROMISES_COMPLETE (1ull << 17)  /* without an IOMMU nothing is refused for which the arenas have a free run of 2^order
+                                                 * pages, aligned to its size in device addresses, that meets the request: a block,
+                                                 * or the bounce buffer of a mapping and a page more */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */

@@ -1,0 +1,177 @@
+#include "harness/room.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace dmaudit {
+namespace {
+
+// Pages that lie side by side in device addresses.
+struct Area {
+    uint64_t at; // offset into RAM
+    uint64_t bus, bytes;
+};
+// `base`: the device address from which runs are counted.
+struct Wish {
+    uint64_t bytes, align, limit, boundary, base = 0;
+};
+
+uint64_t run_of(const World& w, uint64_t bytes)
+{
+    return std::bit_ceil((bytes - 1) / w.page + 1) * w.page;
+}
+
+// What a live bounce buffer takes at most: the aligned run of pages that holds it.
+Range taken(const Session& s, const MappingRecord& m)
+{
+    const uint64_t page = s.world().page, offset = s.world().devices[m.device].offset;
+    const uint64_t first = m.target.at / page * page, last = (m.target.end() - 1) / page * page + page;
+    const uint64_t run = std::bit_ceil((last - first) / page) * page;
+    const uint64_t lead = (s.machine().phys_of(first) + offset) % run;
+    return {first - std::min(lead, first), run};
+}
+
+bool is_free(const Session& s, Range run)
+{
+    const Auditor& a = s.auditor();
+    for (uint32_t i = 0; i < a.blocks().live_count(); i++)
+        if (a.blocks()[a.blocks().live(i)].granted.overlaps(run))
+            return false;
+    for (uint32_t i = 0; i < a.mappings().live_count(); i++)
+        if (const MappingRecord& m = a.mappings()[a.mappings().live(i)]; m.bounced && taken(s, m).overlaps(run))
+            return false;
+    return true;
+}
+
+// A free run of 2^order pages, aligned to its size, at whose start the wish is met.
+std::optional<Range> find(const Session& s, const Area& area, const Wish& w)
+{
+    const uint64_t page = s.world().page, run = run_of(s.world(), w.bytes);
+    if (area.bytes < run || area.bus % page || area.bus + (area.bytes - 1) < area.bus)
+        return {};
+    for (uint64_t k = 0; k <= area.bytes - run; k += page) {
+        const uint64_t bus = area.bus + k, last = bus + (w.bytes - 1);
+        const bool fits = (bus - w.base) % run == 0 && bus % std::max<uint64_t>(w.align, 1) == 0 && last <= w.limit &&
+                          (w.boundary == 0 || ((bus ^ last) & ~(w.boundary - 1)) == 0);
+        if (const Range candidate{area.at + k, run}; fits && is_free(s, candidate))
+            return candidate;
+    }
+    return {};
+}
+
+std::optional<Range> find_in_arenas(const Session& s, uint32_t device, const Wish& wish)
+{
+    uint64_t at = 0;
+    for (unsigned b = 0; b < s.world().n_banks; at += s.world().banks[b++].size)
+        if (const auto found = find(
+                s, {at, s.world().banks[b].phys + s.world().devices[device].offset, divide(s.world(), b).arena}, wish))
+            return found;
+    return {};
+}
+
+// Is it known what is free? A fault may have been the reason; importers' bounce buffers are not looked at.
+bool judges(const Session& s, uint32_t device, uint64_t promise)
+{
+    const Auditor& a = s.auditor();
+    return !s.violation() && a.promises(promise) && !s.machine().fault_fired() && device < s.world().n_devices &&
+           !s.world().devices[device].iommu && a.bufs().live_count() == 0;
+}
+
+void spurious(Session& s, Range run, Tag object, const char* what)
+{
+    s.fail({RuleId::spurious_failure, 0, {run.at, 1}, object, what, run.len, 0, true});
+}
+
+bool power_of_two(uint64_t n)
+{
+    return (n & (n - 1)) == 0;
+}
+
+// Refused for want of room, and not because it was no request.
+bool lacked_room(const dmaudit_request& req, int rc)
+{
+    return (rc == DMAUDIT_ENOMEM || rc == DMAUDIT_EMASK || rc == DMAUDIT_EALIGN) && power_of_two(req.align) &&
+           power_of_two(req.boundary);
+}
+
+uint64_t narrowest(uint64_t a, uint64_t b, uint64_t request)
+{
+    return std::min({a, b, request ? request : UINT64_MAX});
+}
+
+} // namespace
+
+void check_pool(Session& s, Tag pool, const dmaudit_request& req)
+{
+    const Auditor& a = s.auditor();
+    if (!judges(s, req.device, DMAUDIT_PROMISES_FIRST_FIT) || req.size == 0 || !a.pools().alive(pool) ||
+        a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) || req.size > s.machine().ram_size())
+        return;
+    const Range at = a.pools()[pool].at;
+    const DeviceSpec& d = s.world().devices[req.device];
+    const uint64_t bus = s.machine().phys_of(at.at) + d.offset;
+    if (const auto run = find(s, {at.at, bus, at.len},
+                              {req.size, req.align, narrowest(d.limit, UINT64_MAX, req.limit), req.boundary, bus}))
+        spurious(s, *run, pool, "the pool has a free aligned run of pages");
+}
+
+void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
+{
+    if (!lacked_room(req, rc) || req.device >= s.world().n_devices)
+        return;
+    if (const Tag pool = pools ? s.auditor().pool_of(req.device) : 0) {
+        check_pool(s, pool, req);
+        if (s.auditor().pools()[pool].exclusive)
+            return;
+    }
+    if (!judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || req.size == 0 || req.size > s.machine().ram_size())
+        return;
+    const uint64_t limit =
+        narrowest(s.world().devices[req.device].limit, s.auditor().driver(req.device).coherent_mask, req.limit);
+    if (const auto run = find_in_arenas(s, req.device, {req.size, req.align, limit, req.boundary}))
+        spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
+}
+
+// The buffer's place in its line and page is kept: all of the run is asked to meet the request, and a page more than
+// the bytes need.
+void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
+{
+    if (!lacked_room(req, rc))
+        return;
+    const Auditor& a = s.auditor();
+    const uint64_t page = s.world().page;
+    if (!judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || original.empty() || req.align > page || req.boundary ||
+        original.len > s.machine().ram_size())
+        return;
+    const Auditor::Driver& driver = a.driver(req.device);
+    const DeviceSpec& d = s.world().devices[req.device];
+    const uint64_t bus = s.machine().phys_of(original.at) + d.offset,
+                   kept = std::min(driver.min_align_mask, req.align - 1);
+    if (driver.min_align_mask >= page || (req.align > 1 && (bus & kept)))
+        return;
+    const uint64_t bytes = run_of(s.world(), original.len + page - 1);
+    if (const auto run = find_in_arenas(s, req.device, {bytes, 1, narrowest(d.limit, driver.mask, req.limit), 0}))
+        spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
+}
+
+void check_mask(Session& s, uint32_t device, uint64_t mask)
+{
+    if (!judges(s, device, DMAUDIT_PROMISES_COMPLETE))
+        return;
+    const uint64_t page = s.world().page;
+    for (unsigned b = 0; b < s.world().n_banks; b++) {
+        const uint64_t first = s.world().banks[b].phys + s.world().devices[device].offset;
+        if (first % page == 0 && first + (page - 1) >= first &&
+            first + (page - 1) <= narrowest(s.world().devices[device].limit, mask, 0))
+            return s.fail({RuleId::spurious_failure,
+                           0,
+                           {},
+                           0,
+                           "a mask that leaves a page of an arena was refused",
+                           device,
+                           mask,
+                           true});
+    }
+}
+
+} // namespace dmaudit
