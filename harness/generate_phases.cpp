@@ -326,6 +326,10 @@ bool Phases::legal(const Step& s) const
         const auto o = unpack<ops::MapSg>(s);
         return o.n.v && o.n.v <= 16 && o.len.v >= o.n.v && can_map(*used, r, o.dir.v, o.dev.v);
     }
+    case is<ops::MapSgWithin>: {
+        const auto o = unpack<ops::MapSgWithin>(s);
+        return o.len.v && can_map(*used, r, o.dir.v, o.dev.v);
+    }
     case is<ops::ExportBlock>:
         return !has_living_child(*used);
     case is<ops::DmaBufGet>:
@@ -438,6 +442,10 @@ void Phases::append(const Step& s)
     case is<ops::MapSg>:
         fresh.dir = unpack<ops::MapSg>(s).dir.v;
         fresh.device = unpack<ops::MapSg>(s).dev.v;
+        break;
+    case is<ops::MapSgWithin>:
+        fresh.dir = unpack<ops::MapSgWithin>(s).dir.v;
+        fresh.device = unpack<ops::MapSgWithin>(s).dev.v;
         break;
     case is<ops::ManagedAlloc>:
         fresh.device = unpack<ops::ManagedAlloc>(s).dev.v;

@@ -22,6 +22,26 @@ struct MapSg {
                                        f("len", &MapSg::len), f("dir", &MapSg::dir), f("dev", &MapSg::dev),
                                        f("n", &MapSg::n),     f("shape", &MapSg::shape)};
 };
+struct MapSgWithin {
+    Def<obj_sg> out;
+    Use<obj_buffer> buffer;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    Arg<Shape::dir> dir;
+    Arg<Shape::device> dev;
+    Arg<Shape::attrs> attrs;
+    Arg<Shape::limit> limit;
+    static constexpr std::string_view name = "map_sg_within",
+                                      doc = "dma_map_sg_attrs of a range in four parts, with a limit of the request's own";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_scatter;
+    static constexpr std::array fields{f("", &MapSgWithin::out),        f("", &MapSgWithin::buffer),
+                                       f("off", &MapSgWithin::off),     f("len", &MapSgWithin::len),
+                                       f("dir", &MapSgWithin::dir),     f("dev", &MapSgWithin::dev),
+                                       f("attrs", &MapSgWithin::attrs), f("limit", &MapSgWithin::limit)};
+    static constexpr uint64_t parts = 4;
+};
 struct UnmapSg {
     Use<obj_sg> sg;
     Arg<Shape::attrs> attrs;

@@ -82,11 +82,6 @@ void spurious(Session& s, Range run, Tag object, const char* what)
     s.fail({RuleId::spurious_failure, 0, {run.at, 1}, object, what, run.len, 0, true});
 }
 
-bool power_of_two(uint64_t n)
-{
-    return (n & (n - 1)) == 0;
-}
-
 // Refused for want of room, and not because it was no request.
 bool lacked_room(const dmaudit_request& req, int rc)
 {

@@ -120,7 +120,7 @@ class Run {
     void device_writes(uint32_t device, Range original, Range target, uint64_t seed);
     bool has_dma_buf() const; // all of it, but for exporters and windows
     void free_exported();
-    Skip map_sg(const ops::MapSg&, bool table);
+    Skip map_sg(const ops::MapSg&, bool table, uint64_t limit = 0, uint32_t attrs = 0);
     Skip unmap_sg(uint64_t sg, uint64_t attrs, uint64_t lie, bool table);
     Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase, bool table = false);
     Skip map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, const dmaudit_request&);
@@ -219,6 +219,7 @@ class Run {
     Skip perform(const ops::AllocPages&);
     Skip perform(const ops::FreePages&);
     Skip perform(const ops::MapSgtable&);
+    Skip perform(const ops::MapSgWithin&);
     Skip perform(const ops::UnmapSgtable& o)
     {
         return has_sgtable() ? unmap_sg(o.sg.v, o.attrs.v, o.lie.v, true) : Skip::impossible;

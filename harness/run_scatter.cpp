@@ -24,7 +24,15 @@ Skip Run::perform(const ops::MapSgtable& o)
     return has_sgtable() ? map_sg(std::bit_cast<ops::MapSg>(o), true) : Skip::impossible; // both have the same fields
 }
 
-Skip Run::map_sg(const ops::MapSg& o, bool table)
+Skip Run::perform(const ops::MapSgWithin& o)
+{
+    ops::MapSg list{};
+    list.out.v = o.out.v, list.buffer.v = o.buffer.v, list.off.v = o.off.v, list.len.v = o.len.v, list.dir.v = o.dir.v,
+    list.dev.v = o.dev.v, list.n.v = std::min(o.len.v, ops::MapSgWithin::parts);
+    return map_sg(list, false, o.limit.v, attrs_of(o.attrs.v));
+}
+
+Skip Run::map_sg(const ops::MapSg& o, bool table, uint64_t limit, uint32_t attrs)
 {
     if (!DMAUDIT_HAS(&provider_, scatter) || !DMAUDIT_HAS(provider_.scatter, map_sg) ||
         !DMAUDIT_HAS(provider_.scatter, unmap_sg))
@@ -50,7 +58,7 @@ Skip Run::map_sg(const ops::MapSg& o, bool table)
         const bool last = i + 1 == o.n.v;
         entries[i] = {client({whole.at + o.off.v + i * part, 0}), last ? o.len.v - i * part : part - gap};
     }
-    dmaudit_request req{sizeof req, narrow(o.dev.v), 0, 0, 0, 0, 0, 0};
+    dmaudit_request req{sizeof req, narrow(o.dev.v), 0, 0, limit, 0, 0, attrs};
     if (o.shape.v == sg_page_segments)
         req.size = case_.world.page;
     if (o.shape.v == sg_page_boundary)

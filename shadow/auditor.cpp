@@ -274,6 +274,20 @@ void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
          evidence_->uncached_pages());
 }
 
+bool Auditor::blamed_caller(int rc, const dmaudit_request& req, uint64_t longest, Range at, Tag t)
+{
+    // Numbers for which there is no place anywhere may be taken for malformed.
+    const bool possible = longest <= around_.ram && req.align <= around_.ram && power_of_two(req.align) &&
+                          power_of_two(req.boundary) && (req.boundary == 0 || longest <= req.boundary);
+    const bool blamed = rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO ||
+                        (rc == DMAUDIT_EINVAL && possible);
+    if (!blamed || evidence_->fault_injected())
+        return false;
+    fail(RuleId::wrong_return, at, t, "a legal request was refused as if its caller had erred", DMAUDIT_ENOMEM,
+         static_cast<uint64_t>(rc));
+    return true;
+}
+
 // ---- from the machine ----
 
 void Auditor::writeback_over_stale(uint64_t line_at)

@@ -25,6 +25,12 @@ namespace dmaudit {
 
 constexpr uint64_t every_byte = ~uint64_t{0}; // of `used`
 
+// Of an alignment or boundary; 0: none.
+constexpr bool power_of_two(uint64_t v)
+{
+    return (v & (v - 1)) == 0;
+}
+
 struct Violation {
     RuleId rule = RuleId::none;
     uint8_t state = 0; // of the first byte, before
@@ -299,6 +305,8 @@ class Auditor {
     template <class Call, class Done> int release_since(uint32_t device, uint32_t first, Call, Done);
     void action_runs(ActionRecord&);
     void refused(bool by_contract, uint64_t uncached_before, Tag);
+    // Was a legal request refused with a code that says its caller erred? `longest`: bytes of its longest part.
+    bool blamed_caller(int rc, const dmaudit_request&, uint64_t longest, Range at, Tag);
 
     // Opaque blocks are named by addresses in a range that nobody can touch: a dereference faults at once.
     static constexpr uint64_t token_bytes = 65536;

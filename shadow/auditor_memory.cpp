@@ -19,11 +19,6 @@ Direction mapped_by(Event e)
                                                 : Direction::none;
 }
 
-bool power_of_two(uint64_t v)
-{
-    return (v & (v - 1)) == 0;
-}
-
 std::optional<uint64_t> first_non_zero(const uint8_t* p, uint64_t n)
 {
     if (n == 0 || (p[0] == 0 && same_bytes(p, p + 1, n - 1)))
@@ -231,6 +226,8 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool
     b.struct_size = sizeof b;
     const int rc = (managed ? inner_->managed->alloc : inner_->coherent->alloc)(ctx_, &req, &b);
     if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK && !refuse && blamed_caller(rc, req, req.size, {}, 0))
         return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;

@@ -39,6 +39,8 @@ int Auditor::alloc_noncoherent(const dmaudit_request& req, uint32_t direction, d
                             : inner_->coherent->alloc_noncoherent)(ctx_, &req, direction, &b);
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && !refuse && blamed_caller(rc, req, req.size, {}, 0))
+        return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)

@@ -72,6 +72,12 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
              static_cast<uint64_t>(rc));
         return rc;
     }
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < rec.n; i++)
+        longest = std::max(longest, rec.inner_entries[i].length);
+    const bool in_parts = req.size == 0 || longest <= req.size; // nothing has to be cut
+    if (rc != DMAUDIT_OK && !refuse && in_parts && blamed_caller(rc, req, longest, rec.hull, 0))
+        return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)

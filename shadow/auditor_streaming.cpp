@@ -27,11 +27,6 @@ constexpr auto stale = [] {
     return set;
 }();
 
-bool power_of_two(uint64_t v)
-{
-    return (v & (v - 1)) == 0;
-}
-
 } // namespace
 
 int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t direction, dmaudit_mapping* out)
@@ -71,6 +66,8 @@ int Auditor::map_single(const dmaudit_request& req, void* cpu, uint32_t directio
     const int rc = inner_->streaming->map_single(ctx_, &req, cpu ? door(at) : nullptr, direction, &m);
     current_ = {};
     if (violation_)
+        return rc;
+    if (rc != DMAUDIT_OK && !refuse && blamed_caller(rc, req, req.size, r, object))
         return rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, object), rc;
