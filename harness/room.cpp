@@ -127,25 +127,22 @@ void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
         spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
 }
 
-// The buffer's place in its line and page is kept: all of the run is asked to meet the request, and a page more than
-// the bytes need.
+// A bounce buffer keeps the buffer's place in its line, and the address bits that the driver asked for.
 void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
 {
-    if (!lacked_room(req, rc))
-        return;
     const Auditor& a = s.auditor();
     const uint64_t page = s.world().page;
-    if (!judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || original.empty() || req.align > page || req.boundary ||
-        original.len > s.machine().ram_size())
+    if (!lacked_room(req, rc) || !judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || original.empty() ||
+        req.align > page || req.boundary || original.len > s.machine().ram_size())
         return;
     const Auditor::Driver& driver = a.driver(req.device);
     const DeviceSpec& d = s.world().devices[req.device];
-    const uint64_t bus = s.machine().phys_of(original.at) + d.offset,
-                   kept = std::min(driver.min_align_mask, req.align - 1);
-    if (driver.min_align_mask >= page || (req.align > 1 && (bus & kept)))
-        return;
-    const uint64_t bytes = run_of(s.world(), original.len + page - 1);
-    if (const auto run = find_in_arenas(s, req.device, {bytes, 1, narrowest(d.limit, driver.mask, req.limit), 0}))
+    const uint64_t at = s.machine().phys_of(original.at), kept = std::min(driver.min_align_mask, req.align - 1);
+    if (driver.min_align_mask >= page || (req.align > 1 && ((at + d.offset) & kept)))
+        return; // no place has both
+    const uint64_t lead = at & ((s.world().line - 1) | driver.min_align_mask);
+    if (const auto run = find_in_arenas(s, req.device,
+                                        {lead + original.len, 1, narrowest(d.limit, driver.mask, req.limit), 0}))
         spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
 }
 

@@ -101,7 +101,7 @@ TEST(Switches, what_is_off_is_really_off)
     const Subject answers{"broken-accepts-zero", "broken-accepts-zero", "", "", {}, 1, ""};
     EXPECT_TRUE(run(random, answers, 3000).detected());
     EXPECT_FALSE(run(random, answers, 3000, off(&Switches::shadow)).detected()) << "no data is wrong";
-    const Trial with = run(random, broken), without = run(random, broken, 1000, off(&Switches::swarm));
+    const Trial with = run(random, answers, 3000), without = run(random, answers, 3000, off(&Switches::swarm));
     EXPECT_NE(with.executions, without.executions) << "other cases are tried";
 }
 

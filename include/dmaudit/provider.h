@@ -286,7 +286,8 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
 #define DMAUDIT_PROMISES_COMPLETE (1ull << 17)  /* without an IOMMU nothing is refused for which the arenas have a free run of 2^order
                                                  * pages, aligned to its size in device addresses, that meets the request: a block,
-                                                 * or the bounce buffer of a mapping and a page more */
+                                                 * or the bounce buffer of a mapping, at the buffer's place in
+                                                 * its cache line */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
