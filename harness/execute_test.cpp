@@ -235,6 +235,34 @@ TEST(Conservation, what_close_keeps)
     EXPECT_EQ(run(small).found(), "clean");
 }
 
+// What a provider does to the cache while it is opened concerns nobody; the world before may have been smaller.
+TEST(Open, may_make_its_arena_uncached)
+{
+    static dmaudit_platform platform;
+    Table t;
+    t.provider.open = [](const dmaudit_platform* p, void** ctx) -> int {
+        platform = *p;
+        const dmaudit_range& arena = p->arenas[0];
+        // Its last byte is written, cleaned, written again and dropped.
+        static_cast<uint8_t*>(p->banks[0].cpu)[arena.size - 1] = 1;
+        p->clean(p->self, arena.phys, arena.size);
+        static_cast<uint8_t*>(p->banks[0].cpu)[arena.size - 1] = 2;
+        p->invalidate(p->self, arena.phys, arena.size);
+        const int rc = p->set_uncached(p->self, arena.phys, arena.size, 1);
+        return rc ? rc : builtin_provider().open(p, ctx);
+    };
+    t.provider.close = [](void* ctx) {
+        builtin_provider().close(ctx);
+        platform.set_uncached(platform.self, platform.arenas[0].phys, platform.arenas[0].size, 0);
+    };
+    Session session;
+    for (const char* world : {"world banks=64K@0x80000000 coherent=no\n", "world banks=4M@0x80000000 coherent=no\n"}) {
+        const Result r = execute(case_of(std::string(world) + "b0 = buffer size=64\ncpu_write b0 len=64\n"), t.provider, session);
+        EXPECT_EQ(r.open_error, DMAUDIT_OK);
+        EXPECT_FALSE(r.violation) << world;
+    }
+}
+
 TEST(Metadata, that_is_none_is_not_freed_and_counts_as_a_crash)
 {
     static int freed;

@@ -115,7 +115,7 @@ struct AtEnd {
     Arg<Shape::flag> abrupt;
     static constexpr std::string_view
         name = "at_end",
-        doc = "when all is given back, as much can be had as from a fresh instance; abrupt: closed with everything alive";
+        doc = "when all is given back, as much can be had as from a fresh instance; abrupt: closed with all alive";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::machine;
     static constexpr uint32_t facets = all_facets;

@@ -200,6 +200,8 @@ TEST(AtEnd, close_gives_back_what_lives)
                              "cpu_write b0 len=64\nm0 = map_single b0 len=64 dir=bidirectional\nat_end abrupt=yes\n";
     EXPECT_EQ(run(text).found(), "clean");
     EXPECT_EQ(run(text, t.provider).found(), "lost-capacity");
+    t.provider.promises &= ~uint64_t{DMAUDIT_PROMISES_TEARDOWN};
+    EXPECT_EQ(run(text, t.provider).tally.impossible, 1u) << "its clients give everything back first";
 }
 
 } // namespace

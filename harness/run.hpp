@@ -240,7 +240,8 @@ class Run {
     {
         // What is freed lazily may not be back yet, and a process may have but one instance.
         constexpr uint64_t special = DMAUDIT_TRAIT_LAZY_FLUSH | DMAUDIT_TRAIT_PROCESS_WIDE;
-        if (o.dev.v >= case_.world.n_devices || (!o.abrupt.v && auditor_.promises(special)))
+        if (o.dev.v >= case_.world.n_devices ||
+            (o.abrupt.v ? !auditor_.promises(DMAUDIT_PROMISES_TEARDOWN) : auditor_.promises(special)))
             return Skip::impossible;
         o.abrupt.v ? void(abrupt_ = true) : void(measured_.set(o.dev.v));
         return Skip::executed;

@@ -108,7 +108,7 @@ void Session::fail(const Violation& v)
 
 bool Session::may_uncache(uint64_t at, uint64_t len)
 {
-    if (!auditor_.may_uncache({at, len}))
+    if (is_open() && !auditor_.may_uncache({at, len})) // while it is opened nobody but the provider owns anything
         return false;
     if (const auto dirty = machine_.cache().first_dirty(at, len))
         fail({RuleId::missing_clean,

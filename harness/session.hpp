@@ -72,8 +72,16 @@ class Session final : MachineObserver, Evidence {
             probe->platform_call();
     }
     bool may_uncache(uint64_t at, uint64_t len) override;
-    void writeback_over_stale(uint64_t line_at) override { auditor_.writeback_over_stale(line_at); }
-    void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override { auditor_.drops_dirty(line_at); }
+    void writeback_over_stale(uint64_t line_at) override
+    {
+        if (is_open())
+            auditor_.writeback_over_stale(line_at);
+    }
+    void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override
+    {
+        if (is_open())
+            auditor_.drops_dirty(line_at);
+    }
     // Evidence
     std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const override
     {

@@ -288,6 +288,7 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
                                                  * pages, aligned to its size in device addresses, that meets the request: a block,
                                                  * or the bounce buffer of a mapping, at the buffer's place in
                                                  * its cache line */
+#define DMAUDIT_PROMISES_TEARDOWN (1ull << 18) /* close gives back what lives, too; others are closed when nothing does */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
@@ -484,7 +485,8 @@ struct dmaudit_provider {
     uint64_t promises;    /* DMAUDIT_PROMISES_* | DMAUDIT_TRAIT_* */
     /* One instance on one platform. *ctx is handed to every other call. */
     int (*open)(const struct dmaudit_platform *platform, void **ctx);
-    /* Everything the instance took is given back: metadata memory, uncached pages. */
+    /* Everything the instance took is given back: metadata memory, uncached pages, translations. Before, the client has
+     * given back all that it had, unless TEARDOWN is promised. */
     void (*close)(void *ctx);
     const struct dmaudit_coherent *coherent;
     const struct dmaudit_streaming *streaming;
