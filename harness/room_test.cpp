@@ -159,7 +159,8 @@ TEST(Codes, that_blame_the_caller_are_wrong_where_the_request_is_legal)
     }
     // For these there is no place anywhere.
     for (const std::string one : {"k0 = alloc_coherent size=8K boundary=4K\n", "k0 = alloc_coherent size=8M\n",
-                                  "k0 = alloc_coherent size=1 align=0x40000000\n"})
+                                  "k0 = alloc_coherent size=1 align=8K\n",
+                                  "k0 = alloc_coherent size=1 boundary=64\n"})
         EXPECT_EQ(run(two_banks + one, Refuses(DMAUDIT_EINVAL).provider).found(), "clean") << one;
 }
 

@@ -276,9 +276,10 @@ void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
 
 bool Auditor::blamed_caller(int rc, const dmaudit_request& req, uint64_t longest, Range at, Tag t)
 {
-    // Numbers for which there is no place anywhere may be taken for malformed.
-    const bool possible = longest <= around_.ram && req.align <= around_.ram && power_of_two(req.align) &&
-                          power_of_two(req.boundary) && (req.boundary == 0 || longest <= req.boundary);
+    // Numbers for which there is no place anywhere, or that an allocator of pages need not know, may be taken for malformed.
+    const bool possible = longest <= around_.ram / 2 && req.align <= around_.page && power_of_two(req.align) &&
+                          power_of_two(req.boundary) &&
+                          (req.boundary == 0 || (longest <= req.boundary && around_.page <= req.boundary));
     const bool blamed = rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO ||
                         (rc == DMAUDIT_EINVAL && possible);
     if (!blamed || evidence_->fault_injected())

@@ -17,8 +17,10 @@
  *
  * What a provider owes: every call returns a `DMAUDIT_*` code and never aborts, throws or longjmps across this boundary.
  * On failure nothing has changed, and a legal request is never refused as malformed (EINVAL, ENULL, EZERO, EFAULT). What
- * was given back can be had again: once everything is, as much as of a fresh instance. Sizes and lengths are bytes, `order` is the base-2 logarithm of pages, `pgoff` and
- * `pages` are pages. A device address of 0 is valid; only all ones is not an address.
+ * was given back can be had again: once everything is, as much as of a fresh instance.
+ *
+ * Sizes and lengths are bytes, `order` is the base-2 logarithm of pages, `pgoff` and `pages` are pages. A device address of
+ * 0 is valid; only all ones is not an address.
  *
  * Promises (`DMAUDIT_PROMISES_*`) say what callers may rely on. They are held against every call, except BOUNCE (whether a
  * refusal was avoidable cannot be known from outside) and THREAD_SAFETY; what is not promised is never reported as missing.
