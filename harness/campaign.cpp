@@ -62,6 +62,10 @@ void Campaign::judge(uint64_t seed, const Result& r)
         key = {RuleId::not_deterministic, 0, static_cast<uint8_t>(op_count)};
         if (seen(key))
             return;
+        // One instance in a case: with a second one a provider may do the same each time, in other ways.
+        const auto end = std::remove_if(case_.steps.begin(), case_.steps.begin() + case_.count,
+                                        [](const Step& s) { return s.op == Ops::index_of<ops::AtEnd>(); });
+        case_.count = static_cast<uint16_t>(end - case_.steps.begin());
         small = minimised(2);
     }
     findings_.push_back({small.value, key, seed, small.one_minimal});
