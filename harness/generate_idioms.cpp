@@ -217,11 +217,11 @@ void Generator::sweep()
     uint64_t nth = rng_.chance(3, 4) ? 1 : 2;
     // ... or as many as there can be, and the same platform call fails each time: tables grow.
     const bool grows = specs()[op].ends == Ends::nothing && rng_.chance(1, 2);
-    for (uint64_t rounds = 1 + rng_.below(grows ? 16 : 4); rounds > 0 && out_.count + 2 <= steps_; rounds--, nth += !grows) {
+    for (uint64_t rounds = 1 + rng_.below(grows ? 16 : 4); rounds > 0 && out_.count + 2u <= steps_; rounds--, nth += !grows) {
         for (uint8_t first = 0; (first = with_object(op)) != op;)
             if (full() || !attempt(first))
                 return;
-        if (out_.count + 2 > steps_)
+        if (out_.count + 2u > steps_)
             return;
         Step s = propose(op, false);
         for (unsigned tries = 0; tries < 8 && !phases_.legal(s); tries++)
