@@ -141,8 +141,8 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
     if (driver.min_align_mask >= page || (req.align > 1 && ((at + d.offset) & kept)))
         return; // no place has both
     const uint64_t lead = at & ((s.world().line - 1) | driver.min_align_mask);
-    if (const auto run = find_in_arenas(s, req.device,
-                                        {lead + original.len, 1, narrowest(d.limit, driver.mask, req.limit), 0}))
+    if (const auto run =
+            find_in_arenas(s, req.device, {lead + original.len, 1, narrowest(d.limit, driver.mask, req.limit), 0}))
         spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
 }
 

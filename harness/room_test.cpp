@@ -50,10 +50,10 @@ const std::string two_banks = "world banks=32K@0x80000000,64K@0x90000000 mode=co
 
 TEST(Room, of_an_arena)
 {
-    for (const std::string one : {"k0 = alloc_coherent size=16K\n", "k0 = alloc_coherent size=1 align=8K\n",
-                                  "k0 = alloc_coherent size=32K\n", "k0 = alloc_coherent size=1 limit=0x80000fff\n",
-                                  "k0 = alloc_coherent size=8K boundary=8K\n", "k0 = alloc_opaque size=4K\n",
-                                  "k0 = alloc_noncoherent size=4K dir=to_device\n"}) {
+    for (const std::string one :
+         {"k0 = alloc_coherent size=16K\n", "k0 = alloc_coherent size=1 align=8K\n", "k0 = alloc_coherent size=32K\n",
+          "k0 = alloc_coherent size=1 limit=0x80000fff\n", "k0 = alloc_coherent size=8K boundary=8K\n",
+          "k0 = alloc_opaque size=4K\n", "k0 = alloc_noncoherent size=4K dir=to_device\n"}) {
         for (const int code : {DMAUDIT_ENOMEM, DMAUDIT_EMASK, DMAUDIT_EALIGN}) {
             EXPECT_EQ(run(two_banks + one, Refuses(code).provider).found(), "spurious-failure") << one << code;
             EXPECT_EQ(run(two_banks + one, Refuses(code).promising_no(room).provider).found(), "clean") << one << code;
@@ -72,20 +72,23 @@ TEST(Room, that_there_is_not_is_no_fault)
         EXPECT_EQ(builtin.tally.failures, 1u) << text;
     }
     // One page of the first arena is taken: no aligned run of 16K is left there, and the second has but 32K.
-    EXPECT_EQ(run(two_banks + "k0 = alloc_coherent size=32K\nk1 = alloc_coherent size=1\nk2 = alloc_coherent size=16K\n",
-                  Refuses(DMAUDIT_ENOMEM, 2).provider)
-                  .found(),
-              "clean");
+    EXPECT_EQ(
+        run(two_banks + "k0 = alloc_coherent size=32K\nk1 = alloc_coherent size=1\nk2 = alloc_coherent size=16K\n",
+            Refuses(DMAUDIT_ENOMEM, 2).provider)
+            .found(),
+        "clean");
     EXPECT_EQ(run(two_banks + "k0 = alloc_coherent size=32K\nk1 = alloc_coherent size=1\nk2 = alloc_coherent size=8K\n",
                   Refuses(DMAUDIT_ENOMEM, 2).provider)
                   .found(),
               "spurious-failure");
     // A bounce buffer takes its page.
-    const std::string bounced = "world banks=16K@0x80000000,32K@0x90000000 limit=0x80000fff mode=conforming\n"
-                                "b0 = buffer size=64 at=4K\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=to_device\n";
+    const std::string bounced =
+        "world banks=16K@0x80000000,32K@0x90000000 limit=0x80000fff mode=conforming\n"
+        "b0 = buffer size=64 at=4K\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=to_device\n";
     EXPECT_EQ(run(bounced + "k0 = alloc_coherent size=1\n", Refuses(DMAUDIT_ENOMEM, 1).provider).found(), "clean");
-    EXPECT_EQ(run(bounced + "unmap_single m0\nk0 = alloc_coherent size=1\n", Refuses(DMAUDIT_ENOMEM, 1).provider).found(),
-              "spurious-failure");
+    EXPECT_EQ(
+        run(bounced + "unmap_single m0\nk0 = alloc_coherent size=1\n", Refuses(DMAUDIT_ENOMEM, 1).provider).found(),
+        "spurious-failure");
     // A fault is a reason.
     EXPECT_EQ(run(two_banks + "fail nth=1\nk0 = alloc_coherent size=16K\n").found(), "clean");
 }
@@ -142,25 +145,26 @@ TEST(Room, of_a_pool_that_was_passed_over)
     const std::string shared = two_banks + "p0 = declare_pool size=8K at=0\n";
     EXPECT_EQ(run(shared + "k0 = alloc_coherent size=8K\nk1 = alloc_coherent size=8K\n").found(), "clean");
     EXPECT_EQ(run(shared + "k0 = alloc_coherent size=8K\n", passes.provider).found(), "spurious-failure");
-    EXPECT_EQ(run(shared + "k0 = alloc_from_pool p0 size=1\nk1 = alloc_coherent size=8K\n", passes.provider).found(), "clean");
+    EXPECT_EQ(run(shared + "k0 = alloc_from_pool p0 size=1\nk1 = alloc_coherent size=8K\n", passes.provider).found(),
+              "clean");
 }
 
 TEST(Codes, that_blame_the_caller_are_wrong_where_the_request_is_legal)
 {
     const std::string b = "b0 = buffer size=64\ncpu_write b0 len=64\n";
-    for (const std::string& one : std::initializer_list<std::string>
-         {"k0 = alloc_coherent size=1\n", "k0 = alloc_noncoherent size=1 dir=to_device\n",
-          b + "m0 = map_single b0 len=64 dir=to_device\n", b + "g0 = map_sg b0 len=64 n=2 dir=to_device\n",
-          b + "g0 = map_sg b0 len=64 n=2 dir=to_device shape=page_segments\n"}) {
+    for (const std::string& one : std::initializer_list<std::string>{
+             "k0 = alloc_coherent size=1\n", "k0 = alloc_noncoherent size=1 dir=to_device\n",
+             b + "m0 = map_single b0 len=64 dir=to_device\n", b + "g0 = map_sg b0 len=64 n=2 dir=to_device\n",
+             b + "g0 = map_sg b0 len=64 n=2 dir=to_device shape=page_segments\n"}) {
         for (const int code : {DMAUDIT_EINVAL, DMAUDIT_EFAULT, DMAUDIT_ENULL, DMAUDIT_EZERO})
-            EXPECT_EQ(run(two_banks + one, Refuses(code).promising_no(room).provider).found(), "wrong-return") << one << code;
+            EXPECT_EQ(run(two_banks + one, Refuses(code).promising_no(room).provider).found(), "wrong-return")
+                << one << code;
         for (const int code : {DMAUDIT_ENOMEM, DMAUDIT_EMASK, DMAUDIT_EALIGN, DMAUDIT_EIO})
             EXPECT_EQ(run(two_banks + one, Refuses(code).promising_no(room).provider).found(), "clean") << one << code;
     }
     // For these there is no place anywhere.
     for (const std::string one : {"k0 = alloc_coherent size=8K boundary=4K\n", "k0 = alloc_coherent size=8M\n",
-                                  "k0 = alloc_coherent size=1 align=8K\n",
-                                  "k0 = alloc_coherent size=1 boundary=64\n"})
+                                  "k0 = alloc_coherent size=1 align=8K\n", "k0 = alloc_coherent size=1 boundary=64\n"})
         EXPECT_EQ(run(two_banks + one, Refuses(DMAUDIT_EINVAL).provider).found(), "clean") << one;
 }
 
