@@ -99,8 +99,10 @@ uint64_t narrowest(uint64_t a, uint64_t b, uint64_t request)
 void check_pool(Session& s, Tag pool, const dmaudit_request& req)
 {
     const Auditor& a = s.auditor();
-    if (!judges(s, req.device, DMAUDIT_PROMISES_FIRST_FIT) || req.size == 0 || !a.pools().alive(pool) ||
-        a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) || req.size > s.machine().ram_size())
+    // First fit speaks of sizes; a pool that leaves what is asked beyond that to others keeps its promise.
+    const bool plain = req.align <= s.world().page && !req.limit && !req.boundary;
+    if (!judges(s, req.device, plain ? DMAUDIT_PROMISES_FIRST_FIT : DMAUDIT_PROMISES_COMPLETE) || req.size == 0 ||
+        !a.pools().alive(pool) || a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) || req.size > s.machine().ram_size())
         return;
     const Range at = a.pools()[pool].at;
     const DeviceSpec& d = s.world().devices[req.device];

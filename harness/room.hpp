@@ -5,7 +5,8 @@
 
 namespace dmaudit {
 
-// DMAUDIT_PROMISES_FIRST_FIT: the pool has a free aligned run of pages that meets the request.
+// DMAUDIT_PROMISES_FIRST_FIT, or COMPLETE for a request that names more than a size: the pool has a free aligned run of
+// pages that meets the request.
 void check_pool(Session&, Tag pool, const dmaudit_request&);
 // The same of an allocation that was refused with `rc`: from the device's pool, where pools are asked; with
 // DMAUDIT_PROMISES_COMPLETE from the arenas.

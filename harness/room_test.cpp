@@ -126,6 +126,15 @@ TEST(Room, of_a_pool)
         EXPECT_EQ(run(pool + one, Refuses(DMAUDIT_ENOMEM).provider).found(), "spurious-failure") << one;
         EXPECT_EQ(run(pool + one, Refuses(DMAUDIT_ENOMEM).promising_no(room).provider).found(), "clean") << one;
     }
+    // Who promises first fit only need not look at an alignment.
+    EXPECT_EQ(run(pool + "k0 = alloc_coherent size=1 align=8K\n",
+                  Refuses(DMAUDIT_EALIGN).promising_no(DMAUDIT_PROMISES_COMPLETE).provider)
+                  .found(),
+              "clean");
+    EXPECT_EQ(run(pool + "k0 = alloc_coherent size=1\n",
+                  Refuses(DMAUDIT_ENOMEM).promising_no(DMAUDIT_PROMISES_COMPLETE).provider)
+                  .found(),
+              "spurious-failure");
     // The last run counts, and one that is taken does not.
     const std::string half = pool + "k0 = alloc_from_pool p0 size=8K\n";
     EXPECT_EQ(run(half + "k1 = alloc_from_pool p0 size=8K\n", Refuses(DMAUDIT_ENOMEM, 1).provider).found(),
