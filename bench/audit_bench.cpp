@@ -1,5 +1,5 @@
 // What auditing costs: the same cases with and without the auditor, in turns, in one process; the data oracle's work is
-// done in both. Also what a reset costs. Prints the median of the ratios.
+// done in both. Also what a reset costs. Prints the median of the ratios. Arguments: the profiles, if not the usual four.
 #include "harness/execute.hpp"
 #include "harness/generate.hpp"
 #include "providers/builtin/builtin.hpp"
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/core.h>
+#include <string>
 #include <vector>
 
 using namespace dmaudit;
@@ -59,10 +60,13 @@ double median(std::vector<double> v)
 
 } // namespace
 
-int main()
+int main(int argc, char** argv)
 {
     Session session;
-    for (const char* name : {"streaming", "pool", "coherent", "all"}) {
+    std::vector<std::string> names(argv + 1, argv + argc);
+    if (names.empty())
+        names = {"streaming", "pool", "coherent", "all"};
+    for (const std::string& name : names) {
         const std::vector<Case> cases = legal_cases(*profile_named(name), 200, session);
         std::vector<double> ratios, audited, plain;
         Tally with, without;
