@@ -55,8 +55,7 @@ void Run::give_back_dma_bufs()
             if (auditor_.fds()[i] == buf)
                 fd = static_cast<int>(i);
         if (!ref && call([&] { return auditor_.dma_buf_get(fd, &ref); }) != DMAUDIT_OK)
-            return session_.fail(
-                {RuleId::spurious_failure, 0, {}, buf, "an open descriptor cannot be had again", 0, 0, false});
+            return session_.fail({RuleId::spurious_failure, 0, {}, buf, "an open descriptor cannot be had again"});
         while (!failed() && auditor_.bufs()[buf].n_brackets) {
             const BracketRecord b = auditor_.bufs()[buf].brackets[0];
             call([&] {
@@ -168,7 +167,7 @@ void Run::compare_capacity()
                            "everything was given back, and a fresh instance has more bytes to give",
                            fresh_[device],
                            capacity_[device],
-                           true});
+                           Numbers::values});
 }
 
 bool Result::as_expected(const Expect& e) const

@@ -69,13 +69,14 @@ void FirstRequests::repeat(Session& s) const
         return rc;
     };
     const auto lost = [&s](const char* what, int step) {
-        s.fail({RuleId::lost_capacity, 0, {}, 0, what, 0, 0, false, step});
+        s.fail({RuleId::lost_capacity, 0, {}, 0, what, 0, 0, Numbers::none, step});
     };
     if (coherent_.known && a.pool_of(coherent_.req.device) == coherent_.pool) {
         dmaudit_block b{};
         const int rc = a.alloc_coherent(coherent_.req, &b);
         if (rc != DMAUDIT_OK)
-            return lost("everything was given back, and the largest coherent allocation of the case fails now", coherent_.step);
+            return lost("everything was given back, and the largest coherent allocation of the case fails now",
+                        coherent_.step);
         if (!s.violation())
             a.free_coherent(b);
     }

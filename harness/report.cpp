@@ -14,6 +14,29 @@ std::string_view op_name(uint8_t op)
     return op < op_count ? specs()[op].name : "end";
 }
 
+// A DMAUDIT_ code, by name.
+std::string result_name(uint64_t code)
+{
+    static constexpr std::string_view names[] = {"OK",    "EINVAL", "ENOMEM", "EMASK",  "EALIGN", "ENULL", "EZERO",
+                                                 "EBUSY", "ENXIO",  "ENODEV", "ENOSYS", "EFAULT", "EIO",   "EBADF"};
+    static_assert(std::size(names) == DMAUDIT_EBADF + 1);
+    return code < std::size(names) ? fmt::format("{} ({})", names[code], code)
+                                   : fmt::format("{}, which is no code", static_cast<int64_t>(code));
+}
+
+std::string numbers_text(const Violation& v)
+{
+    switch (v.numbers) {
+    case Numbers::values:
+        return fmt::format(": expected {:#x}, found {:#x}", v.expected, v.got);
+    case Numbers::codes:
+        return fmt::format(": expected {}, found {}", result_name(v.expected), result_name(v.got));
+    case Numbers::none:
+        break;
+    }
+    return {};
+}
+
 // How a byte is drawn.
 struct Glyph {
     char letter;
@@ -55,10 +78,10 @@ class History final : public StepTrace {
   public:
     History(const Case& c, const Violation& v) : case_(c), violation_(v) {}
     void step(unsigned i) override { step_ = i; }
-    void applied(Event e, Range r) override
+    void applied(Event, Range r) override
     {
         if (!violation_.bytes.empty() && r.contains(violation_.bytes.at))
-            events_.push_back({step_, e});
+            events_.push_back(step_);
     }
     void stopped(Session& s) override
     {
@@ -74,17 +97,18 @@ class History final : public StepTrace {
         first_address_ = s.machine().phys_of(first_);
     }
 
-    std::string lines() const
+    // What was done before the violation: what concerned the first bad byte with a mark and, if it is little, the rest.
+    std::string lines(const Result& r) const
     {
         std::string out;
-        unsigned last = ~0u;
-        for (const auto& [step, event] : events_) {
-            if (step == last)
-                continue;
-            last = step;
-            out += fmt::format("    op {:<3} {}\n", step,
-                               step < case_.count ? print(case_.steps[step]) : "(everything is given back)");
+        const unsigned until = std::min(r.step, case_.count);
+        for (unsigned i = 0; i < until; i++) {
+            const bool here = std::find(events_.begin(), events_.end(), i) != events_.end();
+            if (here || (until <= few && r.executed[i]))
+                out += fmt::format("  {} op {:<3} {}\n", here ? '*' : ' ', i, print(case_.steps[i]));
         }
+        if (until > few)
+            out += fmt::format("    of {} ops; dmaudit min makes the case shorter\n", until);
         return out;
     }
 
@@ -124,14 +148,11 @@ class History final : public StepTrace {
     bool has_bytes() const { return !states_.empty(); }
 
   private:
-    struct Happened {
-        unsigned step;
-        Event event;
-    };
+    static constexpr unsigned few = 16;
     const Case& case_;
     const Violation& violation_;
     unsigned step_ = 0;
-    std::vector<Happened> events_;
+    std::vector<unsigned> events_; // steps that concerned the first bad byte
     std::vector<uint8_t> states_;
     uint64_t first_ = 0, address_ = 0, first_address_ = 0;
 };
@@ -176,18 +197,19 @@ std::string report(const Case& c, const Result& r, const dmaudit_provider& provi
     out += fmt::format("\n  op {:<3}  {}\n", r.step,
                        r.step < c.count ? print(c.steps[r.step]) : "(at the end: everything is given back)");
     if (*v.what)
-        out += fmt::format("  what    {}", v.what) +
-               (v.numbers ? fmt::format(": expected {:#x}, found {:#x}\n", v.expected, v.got) : "\n");
+        out += fmt::format("  what    {}{}\n", v.what, numbers_text(v));
     if (v.asked >= 0)
         out += fmt::format("  asked   as in op {}: {}\n", v.asked, print(c.steps[static_cast<unsigned>(v.asked)]));
     if (history.has_bytes()) {
         out += fmt::format("  bytes   {} from physical address {:#x}\n", v.bytes.len, history.address());
         out += fmt::format("  state   {}: {}{}\n", state_name(v.state), state_text(v.state),
                            is_initialised(v.state) ? "" : ", contents undefined");
-        if (const std::string lines = history.lines(); !lines.empty())
-            out += fmt::format("\n  what happened to {:#x}:\n{}", history.address(), lines);
-        out += fmt::format("\n  the bytes around it:\n{}", history.picture(options.colour));
     }
+    if (const std::string lines = options.history ? history.lines(r) : ""; !lines.empty())
+        out += history.has_bytes() ? fmt::format("\n  until then (* concerned {:#x}):\n{}", history.address(), lines)
+                                   : fmt::format("\n  until then:\n{}", lines);
+    if (history.has_bytes())
+        out += fmt::format("\n  the bytes around it:\n{}", history.picture(options.colour));
     out += fmt::format("\n  {}\n", broken.advice);
     if (!options.replay.empty())
         out += fmt::format("\n  replay: {}\n", options.replay);

@@ -60,10 +60,10 @@ cpu-read-of-device-bytes: the CPU read bytes of a from_device or bidirectional m
   bytes   1 from physical address 0x8000c010
   state   D.from.s: with the device (from_device), written by it
 
-  what happened to 0x8000c010:
-    op 0   b0 = buffer size=300 at=16
-    op 1   m0 = map_single b0 len=300 dir=from_device
-    op 2   device_write m0 len=300 seed=7
+  until then (* concerned 0x8000c010):
+  * op 0   b0 = buffer size=300 at=16
+  * op 1   m0 = map_single b0 len=300 dir=from_device
+  * op 2   device_write m0 len=300 seed=7
 
   the bytes around it:
     0x00008000bfc0  ................ ................ ................ ................
@@ -93,9 +93,9 @@ corrupts-neighbour: a call changed client bytes outside its own range
   bytes   1 from physical address 0x8000c040
   state   C.d: with the CPU, written by it since the last hand-over
 
-  what happened to 0x8000c040:
-    op 0   b0 = buffer size=128
-    op 1   cpu_write b0 len=128
+  until then (* concerned 0x8000c040):
+  * op 0   b0 = buffer size=128
+  * op 1   cpu_write b0 len=128
 
   the bytes around it:
     0x00008000c000  rrrrrrrrrrrrrrrr rrrrrrrrrrrrrrrr rrrrrrrrrrrrrrrr rrrrrrrrrrrrrrrr
@@ -201,10 +201,10 @@ TEST(Report, tells_who_put_the_byte_into_its_state_and_draws_it)
                   builtin_provider());
     EXPECT_NE(text.find("dirty-device-read"), text.npos);
     EXPECT_NE(text.find("op 4    device_read m0 off=32 len=4"), text.npos) << text;
-    for (const char* line : {"    op 0   b0 = buffer size=64\n", "    op 2   m0 = map_single b0 len=64 dir=to_device\n",
-                             "    op 3   cpu_write b0 off=32 len=1\n"})
+    for (const char* line : {"  * op 0   b0 = buffer size=64\n", "  * op 2   m0 = map_single b0 len=64 dir=to_device\n",
+                             "  * op 3   cpu_write b0 off=32 len=1\n"})
         EXPECT_NE(text.find(line), text.npos) << line << text;
-    EXPECT_EQ(text.find("    op 1 "), text.npos) << "that op did not touch the byte";
+    EXPECT_NE(text.find("    op 1   cpu_write b0 len=32\n"), text.npos) << "that op did not touch the byte";
     EXPECT_NE(text.find("rrrrrrrrrrrrrrrr rrrrrrrrrrrrrrrr Hrrrrrrrrrrrrrrr"), text.npos) << text;
     const size_t row = text.find("rrrrrrrrrrrrrrrr rr"), mark = text.find('^');
     ASSERT_TRUE(row != text.npos && mark != text.npos);
@@ -244,6 +244,39 @@ TEST(Report, of_lost_capacity_shows_the_request_that_cannot_be_had_again)
                                        tired);
     EXPECT_NE(text.find("DEDUP_TOKEN: lost-capacity--"), text.npos) << text;
     EXPECT_NE(text.find("  asked   as in op 1: k0 = alloc_from_pool p0 size=2\n"), text.npos) << text;
+}
+
+// Of a long case only what concerned the byte is told; a step that was skipped never is.
+TEST(Report, tells_of_a_long_case_what_concerned_the_byte)
+{
+    std::string text = "world banks=64K@0x80000000\nb0 = buffer size=64\n";
+    for (int i = 0; i < 20; i++)
+        text += "cpu_write b0 off=8 len=8\n";
+    const std::string told =
+        report_of(text + "m0 = map_single b0 len=64 dir=from_device\ncpu_read b0 len=4\n", builtin_provider());
+    EXPECT_NE(told.find("  * op 0   b0 = buffer size=64\n  * op 21  m0 = map_single b0 len=64 dir=from_device\n"
+                        "    of 22 ops; dmaudit min makes the case shorter\n"),
+              told.npos)
+        << told;
+
+    const std::string skipped = report_of("world banks=64K@0x80000000\nb0 = buffer size=64\nb1 = buffer size=64 at=0\n"
+                                          "m0 = map_single b0 len=64 dir=from_device\ncpu_read b0 len=4\n",
+                                          builtin_provider());
+    EXPECT_EQ(skipped.find("op 1 "), skipped.npos) << "its place is taken: " << skipped;
+    EXPECT_NE(skipped.find("* op 2 "), skipped.npos) << skipped;
+}
+
+TEST(Report, names_result_codes)
+{
+    static dmaudit_streaming streaming;
+    streaming = *builtin_provider().streaming;
+    dmaudit_provider provider = builtin_provider();
+    provider.streaming = &streaming;
+    const std::string text = "world banks=64K@0x80000000\nb0 = buffer size=64\nm0 = map_single b0 dir=to_device\n";
+    streaming.unmap_single = [](void*, const dmaudit_mapping*, uint64_t, uint32_t) -> int { return DMAUDIT_EFAULT; };
+    EXPECT_NE(report_of(text, provider).find("a legal unmap failed: expected OK (0), found EFAULT (11)\n"), text.npos);
+    streaming.unmap_single = [](void*, const dmaudit_mapping*, uint64_t, uint32_t) -> int { return -22; };
+    EXPECT_NE(report_of(text, provider).find("found -22, which is no code\n"), text.npos);
 }
 
 } // namespace

@@ -79,7 +79,7 @@ bool judges(const Session& s, uint32_t device, uint64_t promise)
 
 void spurious(Session& s, Range run, Tag object, const char* what)
 {
-    s.fail({RuleId::spurious_failure, 0, {run.at, 1}, object, what, run.len, 0, true});
+    s.fail({RuleId::spurious_failure, 0, {run.at, 1}, object, what, run.len, 0, Numbers::values});
 }
 
 // Refused for want of room, and not because it was no request.
@@ -164,7 +164,7 @@ void check_mask(Session& s, uint32_t device, uint64_t mask)
                            "a mask that leaves a page of an arena was refused",
                            device,
                            mask,
-                           true});
+                           Numbers::values});
     }
 }
 

@@ -100,7 +100,7 @@ class Run {
                                "the result is none of the DMAUDIT_ codes (which are positive, unlike those of Linux)",
                                DMAUDIT_EIO,
                                static_cast<uint64_t>(int64_t{rc}),
-                               true});
+                               Numbers::codes});
         return rc;
     }
     uint32_t other_device(uint32_t device) const { return (device + 1) % std::max<uint32_t>(2, case_.world.n_devices); }
@@ -193,10 +193,7 @@ class Run {
     Skip perform(const ops::Detach&);
     Skip perform(const ops::MapAttachment&);
     Skip perform(const ops::UnmapAttachment&);
-    Skip perform(const ops::BeginCpuAccess& o)
-    {
-        return bracket(o.buf.v, o.off.v, o.len.v, o.dir.v, true);
-    }
+    Skip perform(const ops::BeginCpuAccess& o) { return bracket(o.buf.v, o.off.v, o.len.v, o.dir.v, true); }
     Skip perform(const ops::EndCpuAccess& o) { return bracket(o.buf.v, o.off.v, o.len.v, o.dir.v, false); }
     Skip perform(const ops::Kmap&);
     Skip perform(const ops::Vmap&);
@@ -266,8 +263,8 @@ class Run {
     std::array<dmaudit_block, max_names> blocks_;
     std::array<uint8_t, 4096> scratch_;
     FirstRequests first_;
-    std::bitset<MachineSpec::most> measured_; // devices
+    std::bitset<MachineSpec::most> measured_;                      // devices
     std::array<uint64_t, MachineSpec::most> capacity_{}, fresh_{}; // bytes, at the end and of a fresh instance
-    bool abrupt_ = false; // what is alive at the end is not given back
+    bool abrupt_ = false;                                          // what is alive at the end is not given back
 };
 } // namespace dmaudit

@@ -25,7 +25,7 @@ void Run::expect_contents(Range r, bool bounced, bool handed_over)
          handed_over ? "the CPU does not see what was written last" : "a byte that nobody may have touched has changed",
          *session_.contents().at(*wrong),
          machine_.door()[*wrong],
-         true});
+         Numbers::values});
 }
 
 void Run::check_device_read(Range original, Range target, uint32_t device, bool bounced)
@@ -48,7 +48,7 @@ void Run::check_device_read(Range original, Range target, uint32_t device, bool 
                            "the device does not read what was handed over",
                            must[i],
                            scratch_[i],
-                           true});
+                           Numbers::values});
             return;
         }
         done += n;
@@ -103,7 +103,7 @@ Skip Run::perform(const ops::CpuRead& o)
             std::memcpy(scratch_.data(), client(r) + i, std::min<uint64_t>(r.len - i, scratch_.size()));
     expect_contents(r, false, false);
     if (session_.compares_all_reads() && !same_bytes(machine_.door() + r.at, session_.contents().at(r.at), r.len))
-        session_.fail({RuleId::corrupts_neighbour, 0, r, t, "the CPU does not see what was written last", 0, 0, false});
+        session_.fail({RuleId::corrupts_neighbour, 0, r, t, "the CPU does not see what was written last"});
     return Skip::executed;
 }
 
@@ -157,8 +157,8 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
     const Range original{auditor_.bytes_of(t).at + off, len};
     const auto at = machine_.reach(device, bus + off, len, write ? unsigned{Iommu::write} : unsigned{Iommu::read});
     if (!at) {
-        session_.fail(
-            {RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus + off, true});
+        session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus + off,
+                       Numbers::values});
         return Skip::executed;
     }
     if (!write) {

@@ -158,8 +158,8 @@ Skip Run::perform(const ops::UnmapAttachment& o)
     for (uint32_t d = 0; d < before.maps.size(); d++)
         if (before.maps[d])
             own = d;
-    const int rc = call(
-        [&] { return auditor_.unmap_attachment(t, o.lie.v == lie_other_dir ? another_direction(own) : own); });
+    const int rc =
+        call([&] { return auditor_.unmap_attachment(t, o.lie.v == lie_other_dir ? another_direction(own) : own); });
     if (rc == DMAUDIT_OK && !failed())
         expect_contents(auditor_.bytes_of(t), before.bounced, true);
     return done(rc);
@@ -222,10 +222,11 @@ Skip Run::access_attachment(Tag t, uint32_t device, uint64_t off, uint64_t len, 
         if (mine.empty())
             continue;
         const Range original{whole.at + mine.at, mine.len};
-        const auto at = machine_.reach(device, rec.segments[i].bus + into, mine.len, write ? unsigned{Iommu::write} : unsigned{Iommu::read});
+        const auto at = machine_.reach(device, rec.segments[i].bus + into, mine.len,
+                                       write ? unsigned{Iommu::write} : unsigned{Iommu::read});
         if (!at) {
             session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0,
-                           rec.segments[i].bus + into, true});
+                           rec.segments[i].bus + into, Numbers::values});
             return Skip::executed;
         }
         if (write)

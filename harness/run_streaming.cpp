@@ -104,7 +104,7 @@ Skip Run::use_of_nothing(const Step& s)
     if (name_kind(name) != obj_mapping || !failed_maps_[name_number(name)])
         return Skip::not_made;
     auditor_.found(
-        {RuleId::unchecked_mapping_error, 0, {}, 0, "the map failed, and what it returned is used", 0, 0, false});
+        {RuleId::unchecked_mapping_error, 0, {}, 0, "the map failed, and what it returned is used"});
     return Skip::illegal;
 }
 

@@ -72,17 +72,29 @@ void Session::close()
               "a lock was taken twice, given back twice or kept",
               0,
               machine_.locks_held(),
-              true});
+              Numbers::values});
     if (sound && machine_.meta_error())
-        fail({RuleId::provider_crash, 0, {}, 0, "meta_free of what meta_alloc did not give, or twice", 0, 0, false});
+        fail({RuleId::provider_crash, 0, {}, 0, "meta_free of what meta_alloc did not give, or twice"});
     if (sound && machine_.metadata_kept())
-        fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind", 0, 0, false});
+        fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind"});
     if (sound && machine_.translations())
-        fail(
-            {RuleId::lost_capacity, 0, {}, 0, "close left pages mapped in an IOMMU", 0, machine_.translations(), true});
+        fail({RuleId::lost_capacity,
+              0,
+              {},
+              0,
+              "close left pages mapped in an IOMMU",
+              0,
+              machine_.translations(),
+              Numbers::values});
     if (sound && machine_.cache().uncached_pages())
-        fail(
-            {RuleId::lost_capacity, 0, {}, 0, "close left pages uncached", 0, machine_.cache().uncached_pages(), true});
+        fail({RuleId::lost_capacity,
+              0,
+              {},
+              0,
+              "close left pages uncached",
+              0,
+              machine_.cache().uncached_pages(),
+              Numbers::values});
     if (auditor_.violation())
         own_ = auditor_.violation();
     auditor_.end();
@@ -111,14 +123,7 @@ bool Session::may_uncache(uint64_t at, uint64_t len)
     if (is_open() && !auditor_.may_uncache({at, len})) // while it is opened nobody but the provider owns anything
         return false;
     if (const auto dirty = machine_.cache().first_dirty(at, len))
-        fail({RuleId::missing_clean,
-              0,
-              {*dirty, 1},
-              0,
-              "pages become uncached while a line in them is dirty",
-              0,
-              0,
-              false});
+        fail({RuleId::missing_clean, 0, {*dirty, 1}, 0, "pages become uncached while a line in them is dirty"});
     return true;
 }
 

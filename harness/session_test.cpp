@@ -130,13 +130,13 @@ TEST(Session, the_first_violation_counts_and_opening_anew_forgets_it)
     Session s;
     ASSERT_EQ(s.open(World{}, builtin_provider()), DMAUDIT_OK);
     EXPECT_FALSE(s.violation());
-    s.fail({RuleId::lost_capacity, 0, {}, 0, "first", 0, 0, false});
-    s.fail({RuleId::no_progress, 0, {}, 0, "second", 0, 0, false});
+    s.fail({RuleId::lost_capacity, 0, {}, 0, "first"});
+    s.fail({RuleId::no_progress, 0, {}, 0, "second"});
     ASSERT_TRUE(s.violation());
     EXPECT_EQ(s.violation()->rule, RuleId::lost_capacity);
     s.forgive();
     EXPECT_FALSE(s.violation()) << "whoever found it";
-    s.fail({RuleId::no_progress, 0, {}, 0, "third", 0, 0, false});
+    s.fail({RuleId::no_progress, 0, {}, 0, "third"});
     s.close();
     EXPECT_TRUE(s.violation()) << "a session that is over still says what was found";
     ASSERT_EQ(s.open(World{}, builtin_provider()), DMAUDIT_OK);

@@ -110,7 +110,7 @@ std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* w
 {
     if (!violation_) {
         const bool shown = !bytes.empty() && bytes.at < map_.size();
-        violation_ = Violation{rule, shown ? map_.at(bytes.at) : code_of(N), bytes, object, what, 0, 0, false};
+        violation_ = Violation{rule, shown ? map_.at(bytes.at) : code_of(N), bytes, object, what};
     }
     return std::nullopt;
 }
@@ -122,7 +122,16 @@ void Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what, uint6
     fail(rule, bytes, object, what);
     violation_->expected = expected;
     violation_->got = got;
-    violation_->numbers = true;
+    violation_->numbers = Numbers::values;
+}
+
+void Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what, Code expected, Code got)
+{
+    if (violation_)
+        return;
+    const auto number = [](Code c) { return static_cast<uint64_t>(int64_t{c.rc}); };
+    fail(rule, bytes, object, what, number(expected), number(got));
+    violation_->numbers = Numbers::codes;
 }
 
 bool Auditor::judge(Event e, Range r, Tag object)
@@ -276,16 +285,17 @@ void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
 
 bool Auditor::blamed_caller(int rc, const dmaudit_request& req, uint64_t longest, Range at, Tag t)
 {
-    // Numbers for which there is no place anywhere, or that an allocator of pages need not know, may be taken for malformed.
+    // Numbers for which there is no place anywhere, or that an allocator of pages need not know, may be taken for
+    // malformed.
     const bool possible = longest <= around_.ram / 2 && req.align <= around_.page && power_of_two(req.align) &&
                           power_of_two(req.boundary) &&
                           (req.boundary == 0 || (longest <= req.boundary && around_.page <= req.boundary));
-    const bool blamed = rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO ||
-                        (rc == DMAUDIT_EINVAL && possible);
+    const bool blamed =
+        rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO || (rc == DMAUDIT_EINVAL && possible);
     if (!blamed || evidence_->fault_injected())
         return false;
-    fail(RuleId::wrong_return, at, t, "a legal request was refused as if its caller had erred", DMAUDIT_ENOMEM,
-         static_cast<uint64_t>(rc));
+    fail(RuleId::wrong_return, at, t, "a legal request was refused as if its caller had erred", Code{DMAUDIT_ENOMEM},
+         Code{rc});
     return true;
 }
 

@@ -31,6 +31,12 @@ constexpr bool power_of_two(uint64_t v)
     return (v & (v - 1)) == 0;
 }
 
+// What the two numbers of a violation are: nothing, values, or DMAUDIT_ codes.
+enum class Numbers : uint8_t { none, values, codes };
+struct Code {
+    int rc;
+};
+
 struct Violation {
     RuleId rule = RuleId::none;
     uint8_t state = 0; // of the first byte, before
@@ -38,8 +44,8 @@ struct Violation {
     Tag object = 0;
     const char* what = ""; // a static sentence
     uint64_t expected = 0, got = 0;
-    bool numbers = false; // expected and got say something
-    int asked = -1;       // the step whose request failed when it was repeated at the end
+    Numbers numbers = Numbers::none;
+    int asked = -1; // the step whose request failed when it was repeated at the end
 };
 
 // Situations, counted, so that a campaign can say what it exercised.
@@ -129,8 +135,8 @@ class Auditor {
             mappings_[mapping].tested = true;
     }
     int sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
-    // `entries` are client pointers, at most SgRecord::most of them. `table`: the sgtable form of the call; a list may be
-    // mapped in one form and unmapped in the other.
+    // `entries` are client pointers, at most SgRecord::most of them. `table`: the sgtable form of the call; a list may
+    // be mapped in one form and unmapped in the other.
     int map_sg(const dmaudit_request&, std::span<const dmaudit_sg_entry> entries, uint32_t direction, Tag* out,
                bool table = false);
     int unmap_sg(Tag sg, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs, bool table = false);
@@ -220,6 +226,7 @@ class Auditor {
     uint64_t bus_offset(uint32_t device) const { return around_.devices[device].offset; }
     std::nullopt_t fail(RuleId, Range, Tag, const char* what);
     void fail(RuleId, Range, Tag, const char* what, uint64_t expected, uint64_t got);
+    void fail(RuleId, Range, Tag, const char* what, Code expected, Code got);
     bool judge(Event, Range, Tag); // false and a violation
     void apply(Event, Range);
     void own(Range, uint32_t tag);

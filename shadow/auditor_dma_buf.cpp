@@ -108,12 +108,12 @@ int Auditor::dma_buf_get(int fd, Tag* out)
     if (violation_)
         return rc;
     if (!open && rc != DMAUDIT_EBADF) {
-        fail(RuleId::wrong_return, {}, 0, "a descriptor that is not open", DMAUDIT_EBADF, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, {}, 0, "a descriptor that is not open", Code{DMAUDIT_EBADF}, Code{rc});
         return rc;
     }
     if (open && rc != DMAUDIT_OK)
-        fail(RuleId::wrong_return, {}, fds_[static_cast<size_t>(fd)], "a descriptor that is open", DMAUDIT_OK,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, {}, fds_[static_cast<size_t>(fd)], "a descriptor that is open", Code{DMAUDIT_OK},
+             Code{rc});
     if (rc != DMAUDIT_OK)
         return refused(!open, evidence_->uncached_pages(), 0), rc;
     const Tag known = fds_[static_cast<size_t>(fd)];
@@ -140,7 +140,7 @@ int Auditor::dup_fd(int fd, int* copy)
     if (violation_)
         return rc;
     if (!open && rc != DMAUDIT_EBADF) {
-        fail(RuleId::wrong_return, {}, 0, "a descriptor that is not open", DMAUDIT_EBADF, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, {}, 0, "a descriptor that is not open", Code{DMAUDIT_EBADF}, Code{rc});
         return rc;
     }
     if (rc != DMAUDIT_OK)
@@ -191,7 +191,7 @@ int Auditor::dma_buf_put(Tag ref)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, bufs_[buf].at, buf, "a legal put failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, bufs_[buf].at, buf, "a legal put failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     buf_refs_.remove(ref);
@@ -209,8 +209,7 @@ int Auditor::close_fd(int fd)
     if (violation_)
         return rc;
     if (rc != (open ? DMAUDIT_OK : DMAUDIT_EBADF)) {
-        fail(RuleId::wrong_return, {}, buf, "closing a descriptor", open ? DMAUDIT_OK : DMAUDIT_EBADF,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, {}, buf, "closing a descriptor", Code{open ? DMAUDIT_OK : DMAUDIT_EBADF}, Code{rc});
         return rc;
     }
     if (!open)
@@ -259,8 +258,7 @@ int Auditor::detach(Tag attachment)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, bufs_[rec.buf].at, attachment, "a legal detach failed", DMAUDIT_OK,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, bufs_[rec.buf].at, attachment, "a legal detach failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     bufs_[rec.buf].attachments--;
@@ -289,7 +287,7 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
         return rc;
     if (rc != DMAUDIT_OK && rec.mapped && (!busy || rc != DMAUDIT_EBUSY)) {
         fail(RuleId::wrong_return, buf.at, attachment, "an attachment that is mapped was mapped again",
-             busy ? DMAUDIT_EBUSY : DMAUDIT_OK, static_cast<uint64_t>(rc));
+             Code{busy ? DMAUDIT_EBUSY : DMAUDIT_OK}, Code{rc});
         return rc;
     }
     if (rc != DMAUDIT_OK)
@@ -393,7 +391,7 @@ int Auditor::unmap_attachment(Tag attachment, uint32_t direction)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, whole, attachment, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, whole, attachment, "a legal unmap failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     rec.maps[direction]--;

@@ -101,7 +101,7 @@ int Auditor::cpu_bracket(Tag ref, uint64_t offset, uint64_t length, uint32_t dir
         return rc;
     if (rc != DMAUDIT_OK) {
         if (!begin)
-            fail(RuleId::wrong_return, bracket.at, buf, "a legal end failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+            fail(RuleId::wrong_return, bracket.at, buf, "a legal end failed", Code{DMAUDIT_OK}, Code{rc});
         return refused(false, uncached_before, buf), rc;
     }
     if (begin) {
@@ -208,15 +208,15 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
     if (rc != DMAUDIT_OK && kind == WindowRecord::vmapped)
         for (uint32_t i = 0; i < windows_.live_count(); i++)
             if (const WindowRecord& w = windows_[windows_.live(i)]; w.buf == buf && w.kind == kind)
-                return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", DMAUDIT_OK,
-                            static_cast<uint64_t>(rc)),
+                return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", Code{DMAUDIT_OK},
+                            Code{rc}),
                        rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     if (refuse) {
         fail(RuleId::mmap_window, rec.at, buf,
-             "a window beyond the buffer's whole pages, or onto an opaque one, was not refused", DMAUDIT_EINVAL,
-             static_cast<uint64_t>(rc));
+             "a window beyond the buffer's whole pages, or onto an opaque one, was not refused", Code{DMAUDIT_EINVAL},
+             Code{rc});
         return rc;
     }
     if (at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {
@@ -249,8 +249,7 @@ int Auditor::close_window(Tag window)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, w.at, window, "closing a legal window failed", DMAUDIT_OK,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, w.at, window, "closing a legal window failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     rec.windows--;

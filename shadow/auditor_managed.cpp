@@ -172,8 +172,7 @@ template <class Call, class Done> int Auditor::release_since(uint32_t device, ui
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, {}, 0, "a legal release of everything managed failed", DMAUDIT_OK,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, {}, 0, "a legal release of everything managed failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     const auto released = [device](const Resource& r) { return r.device == device; };

@@ -347,7 +347,7 @@ int Auditor::free_coherent(const dmaudit_block& b, bool managed)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, tag, "a legal free failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, tag, "a legal free failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(Event::block_free, rec.granted);

@@ -131,7 +131,7 @@ int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, Via vi
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, tag, "a legal free failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, tag, "a legal free failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(Event::noncoherent_free, rec.granted);
@@ -174,7 +174,7 @@ int Auditor::sync_noncoherent(const dmaudit_block& b, uint64_t offset, uint64_t 
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, r, tag, "a legal sync failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, r, tag, "a legal sync failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(e, r);

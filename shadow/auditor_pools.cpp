@@ -94,7 +94,7 @@ int Auditor::release_from_pool(const dmaudit_block& b, int* ours)
     if (!rec.pool)
         return rc; // not the pool's: the client goes on with the generic free
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, tag, "a legal release failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, tag, "a legal release failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(Event::block_free, rec.granted);
@@ -141,7 +141,7 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
         return rc;
     }
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, tag, "a legal window was refused", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, tag, "a legal window was refused", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     check_window(tag, pgoff, pages, w, out);
@@ -163,8 +163,7 @@ int Auditor::release_pool(Tag pool, bool managed)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, pool, "a legal release of a pool failed", DMAUDIT_OK,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, pool, "a legal release of a pool failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(Event::pool_release, rec.at);

@@ -68,8 +68,8 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
                     sg.n_segments),
                rc;
     if (table && rc != DMAUDIT_OK && rc != DMAUDIT_EINVAL && rc != DMAUDIT_ENOMEM && rc != DMAUDIT_EIO) {
-        fail(RuleId::wrong_return, rec.hull, 0, "a table is refused with EINVAL, ENOMEM or EIO", DMAUDIT_EIO,
-             static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.hull, 0, "a table is refused with EINVAL, ENOMEM or EIO", Code{DMAUDIT_EIO},
+             Code{rc});
         return rc;
     }
     uint64_t longest = 0;
@@ -173,7 +173,7 @@ int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direc
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.hull, t, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.hull, t, "a legal unmap failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     sgs_.remove(t);
@@ -208,7 +208,7 @@ int Auditor::sync_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direct
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.hull, t, "a legal sync failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.hull, t, "a legal sync failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     for (uint32_t i = 0; i < rec.n && !violation_; i++) {

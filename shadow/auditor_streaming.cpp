@@ -327,7 +327,7 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.original, tag, "a legal unmap failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.original, tag, "a legal unmap failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     unmapped(tag, at_head, n, at_tail);
@@ -385,7 +385,7 @@ int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, ui
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, r, tag, "a legal sync failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, r, tag, "a legal sync failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(e, r);
@@ -419,7 +419,7 @@ int Auditor::cache(Tag buffer, uint64_t offset, uint64_t length, uint32_t op)
     if (violation_)
         return rc;
     if (rc != DMAUDIT_OK && length) {
-        fail(RuleId::wrong_return, r, buffer, "legal cache maintenance failed", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, r, buffer, "legal cache maintenance failed", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     apply(e, affected);

@@ -149,7 +149,7 @@ int Auditor::mmap_coherent(const dmaudit_block& b, uint64_t pgoff, uint64_t page
         return rc;
     }
     if (rc != DMAUDIT_OK) {
-        fail(RuleId::wrong_return, rec.at, tag, "a legal window was refused", DMAUDIT_OK, static_cast<uint64_t>(rc));
+        fail(RuleId::wrong_return, rec.at, tag, "a legal window was refused", Code{DMAUDIT_OK}, Code{rc});
         return rc;
     }
     check_window(tag, pgoff, pages, w, out);

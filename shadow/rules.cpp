@@ -30,7 +30,8 @@ constexpr std::array<Rule, rule_count> table{{
      "(first ^ last) must lie below the boundary, in device addresses; a bounce slot must obey it as well."},
     {R::wrong_translation, "wrong-translation", provider, 682,
      "the device address does not lead to memory that stands for the caller's bytes",
-     "Look at the bus offset, the offset inside a page, an address of another mapping, a bounce buffer that is missing."},
+     "Look at the bus offset, the offset inside a page, an address of another mapping, a bounce buffer that is "
+     "missing."},
     {R::short_block, "short-block", provider, 131, "fewer bytes were granted than were asked for",
      "Sizes round up: look for a shift or a division by the page size that rounds down."},
     {R::not_zeroed, "not-zeroed", provider, 908, "a block that must read zero does not, for the CPU or for the device",
@@ -40,7 +41,8 @@ constexpr std::array<Rule, rule_count> table{{
     {R::corrupts_neighbour, "corrupts-neighbour", provider, 787, "a call changed client bytes outside its own range",
      "Look for copies that are too long, and for an invalidate that drops a neighbour's dirty bytes in an edge line."},
     {R::lost_capacity, "lost-capacity", provider, 401, "memory that was given back cannot be had again",
-     "A release must free what the allocation took; look at error paths, at what close leaves, at masks that were refused."},
+     "A release must free what the allocation took; look at error paths, at what close leaves, at masks that were "
+     "refused."},
     {R::spurious_failure, "spurious-failure", provider, 394,
      "a call failed that by the provider's promises must succeed",
      "Look for a search that starts late or ends early, and for a limit or boundary test that is off by one."},
@@ -48,7 +50,7 @@ constexpr std::array<Rule, rule_count> table{{
      "Undo in reverse order on every error path, and test before the first change."},
     {R::wrong_return, "wrong-return", provider, 393,
      "a result code or routing flag is not the one that the contract names",
-     "Size 0 is refused, what is legal never as a mistake (EINVAL 0x1, EFAULT 0xb); a pool answers 1 when it has no room."},
+     "Size 0 is refused, what is legal never as a mistake (EINVAL, EFAULT); a pool answers 1 when it has no room."},
     {R::missing_clean, "missing-clean", provider, 1250,
      "CPU data was handed to a device, or its pages made uncached, while it was only in the cache",
      "Clean what the device reads: the bounce slot, not the original; and every line before its page becomes "
@@ -58,12 +60,14 @@ constexpr std::array<Rule, rule_count> table{{
      "Clean or drop the lines before the device writes and invalidate after; after a to_device mapping do not."},
     {R::stale_bounce, "stale-bounce", provider, 1250,
      "a bounce slot and the original do not hold the same after a hand-over",
-     "Copy in at map whatever the direction and clean the slot, sync the range both ways, copy all out unless to_device."},
+     "Copy in at map whatever the direction and clean the slot, sync the range both ways, copy all out unless "
+     "to_device."},
     {R::dirty_eviction, "dirty-eviction", provider, 1250,
      "a line that the provider dirtied was written back over a device's data, or dropped",
      "Headers and free lists need lines of their own; look for metadata beside or inside memory that a device writes."},
-    {R::mmap_window, "mmap-window", provider, 668, "a user-space window shows other pages than those of its block",
-     "The window is bounded by the block rounded up to pages, not by the pool or by the size the caller claims."},
+    {R::mmap_window, "mmap-window", provider, 668,
+     "a window (mmap, kmap, vmap) shows other bytes than those of its block",
+     "A window is bounded by the block rounded up to pages, not by the pool or by the size the caller claims."},
     {R::not_coherent, "not-coherent", provider, 1250,
      "a coherent block for a device that does not snoop lies in cached pages",
      "Make the pages uncached, look at the result of that call, and refuse the allocation if it failed."},
@@ -174,7 +178,8 @@ constexpr std::array<Rule, rule_count> table{{
      "the CPU used bytes of a dma-buf outside of begin_cpu_access and end_cpu_access of that direction and range",
      "Bracket every access of the CPU; to_device is for writing, from_device for reading."},
     {R::teardown_order, "teardown-order", provider, 696, "managed resources were not released last taken first",
-     "Walk one list of all kinds from its young end: memory and actions that depend on each other were taken in order."},
+     "Walk one list of all kinds from its young end: memory and actions that depend on each other were taken in "
+     "order."},
     {R::never_released, "never-released", provider, 401,
      "a driver is gone, or a group released, and something that it managed is still there",
      "Look for a kind that the walk leaves out, an error that stops it, and a node that lost its place in the list."},
@@ -187,9 +192,11 @@ constexpr std::array<Rule, rule_count> table{{
      "a mapping was used, or taken back, that was never tested with dma_mapping_error",
      "Test every address that a map returns before the device gets it; a failed map must not be used at all."},
     {R::provider_crash, "provider-crash", provider, 248,
-     "the process died, was aborted or was ended while the provider ran (cases run in a child process only), or metadata was "
+     "the process died, was aborted or was ended while the provider ran (cases run in a child process only), or "
+     "metadata was "
      "freed that is none",
-     "Replay with a debugger: nothing may abort, exit or fault across the provider's interface, whatever a client does."},
+     "Replay with a debugger: nothing may abort, exit or fault across the provider's interface, whatever a client "
+     "does."},
     {R::not_deterministic, "not-deterministic", provider, 758, "the same case, run again, took another course",
      "Look for state outside the instance, uninitialised memory, addresses or clocks that decide something."},
     {R::metadata_exposed, "metadata-exposed", provider, 668,
