@@ -21,7 +21,7 @@ endif()
 
 # Code that sanitizers do not instrument keeps the mirror in AddressSanitizer all the same.
 if("${DMAUDIT_SANITIZE};${CMAKE_CXX_FLAGS}" MATCHES "address")
-  set(mirrors_asan ON)
+  target_compile_definitions(dmaudit_flags INTERFACE DMAUDIT_ASAN)
 endif()
 
 # dmaudit_library(NAME [UNDER_TEST] SOURCES a.cpp ... [LINK lib ...])
@@ -40,7 +40,7 @@ function(dmaudit_library name)
     else()
       target_compile_options(${name} PRIVATE -fno-sanitize=fuzzer-no-link)
       if(NOT DMAUDIT_SANITIZE_HARNESS)
-        target_compile_options(${name} PRIVATE -fno-sanitize=all -O3 $<$<BOOL:${mirrors_asan}>:-DDMAUDIT_ASAN>)
+        target_compile_options(${name} PRIVATE -fno-sanitize=all -O3)
       endif()
     endif()
   endif()

@@ -236,7 +236,7 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
         if (run.failed())
             break;
     }
-    if (run.failed() && auditor.refused_illegal_free()) { // the promise to detect it says, too, that it has no effect
+    if (run.failed() && auditor.refused_illegal_call()) { // the promise to detect it says, too, that it has no effect
         if (steps)
             steps->stopped(session);
         mistake = auditor.violation();

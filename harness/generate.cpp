@@ -313,6 +313,16 @@ uint64_t Generator::many(uint8_t op, const Known* used)
     }
 }
 
+// The last address of a device that has just room for the like of something there is.
+uint64_t Generator::just_room(uint64_t device)
+{
+    const World& w = scope_.world();
+    const DeviceSpec& d = w.devices[std::min<uint64_t>(device, w.n_devices - 1u)];
+    const Known* k = object(obj_buffer | obj_block | obj_mapping, rng_.chance(1, 4));
+    const uint64_t pages = k && k->length ? (k->length - 1) / w.page + 1 : 1;
+    return (d.iommu ? w.page : w.banks[0].phys + d.offset) + pages * w.page - 1;
+}
+
 // Bytes before or behind the range that was used last, or that the CPU wrote: what a line, a page or a copy that is too
 // long touches.
 Interval Generator::next_to_last_range(const Known& k, bool before)
@@ -420,6 +430,11 @@ Step Generator::propose(uint8_t op, bool err)
                                                    aligned ? static_cast<uint16_t>(0x2000 | (code & 0xfff)) : code);
         } else if (fields[a].shape == Shape::attrs && skips_) {
             s.arg[a] = words(Shape::attrs).back().value;
+        } else if ((fields[a].shape == Shape::mask && rng_.chance(1, 8)) ||
+                   (fields[a].shape == Shape::limit && rng_.chance(1, 32))) {
+            const auto device =
+                std::find_if(fields.begin(), fields.end(), [](const Field& f) { return f.shape == Shape::device; });
+            s.arg[a] = just_room(device == fields.end() ? 0 : s.arg[static_cast<size_t>(device - fields.begin())]);
         } else if (fields[a].shape == Shape::size && rng_.chance(1, large_ ? 2 : 16)) {
             s.arg[a] = many(op, used);
         } else if (used && mode >= 2 && mode <= 5 && (a == l.off || a == l.len) && l.off != Layout::absent &&

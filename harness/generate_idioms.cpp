@@ -233,7 +233,8 @@ void Generator::sweep()
     }
 }
 
-// The last step over and over, if it may be: tables grow, counters climb.
+// The last step over and over, if it may be: tables grow, counters climb, and then there may be no room for the next of
+// the family.
 void Generator::repeat()
 {
     if (!out_.count)
@@ -248,9 +249,15 @@ void Generator::repeat()
             s.arg[l.def] = name_of(kind, scope_.next(kind));
         }
         if (!phases_.legal(s))
-            return;
+            break;
         put(s);
     }
+    for (unsigned tries = 0; tries < 16 && out_.count + 2u <= steps_; tries++)
+        if (const uint8_t op = choose(); (specs()[op].facets & specs()[s.op].facets) && with_object(op) == op) {
+            put({is<ops::Fail>, {1}});
+            attempt(op);
+            return;
+        }
 }
 
 // The most that there is, taken and given back: when everything has been given back at the end of the case it must be

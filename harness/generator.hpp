@@ -51,6 +51,7 @@ class Generator {
     const Known* object(uint8_t kinds, bool dead);
     uint64_t all_of(uint8_t op, const Known* used);
     uint64_t many(uint8_t op, const Known* used);
+    uint64_t just_room(uint64_t device);
     Interval next_to_last_range(const Known&, bool before);
     Interval in_last_range(const Known&);
     void odd_number(Step&);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <vector>
 
 namespace dmaudit {
 namespace {
@@ -74,7 +75,26 @@ bool judges(const Session& s, uint32_t device, uint64_t promise)
 {
     const Auditor& a = s.auditor();
     return !s.violation() && a.promises(promise) && !s.machine().fault_fired() && device < s.world().n_devices &&
-           !s.world().devices[device].iommu && a.bufs().live_count() == 0;
+           a.bufs().live_count() == 0;
+}
+
+// Behind an IOMMU: free I/O virtual pages side by side, the first of them aligned. As many as twice the RAM are looked
+// at; page 0 is left to who wants to keep a null address a mistake.
+bool has_addresses(const Session& s, uint32_t device, uint64_t bytes, uint64_t align, uint64_t limit)
+{
+    const uint64_t page = s.world().page, pages = (bytes - 1) / page + 1;
+    const uint64_t end = std::min(2 * s.machine().ram_size(), limit + (limit != UINT64_MAX)) / page;
+    std::vector<bool> taken(end);
+    s.machine().iommu(device).each([&](const Iommu::Page& p, bool) {
+        if (p.iova / page < end)
+            taken[p.iova / page] = true;
+    });
+    const uint64_t step = std::max<uint64_t>(align / page, 1);
+    for (uint64_t at = step; at + pages <= end; at += step)
+        if (std::find(taken.begin() + static_cast<ptrdiff_t>(at), taken.begin() + static_cast<ptrdiff_t>(at + pages),
+                      true) == taken.begin() + static_cast<ptrdiff_t>(at + pages))
+            return true;
+    return false;
 }
 
 void spurious(Session& s, Range run, Tag object, const char* what)
@@ -123,9 +143,14 @@ void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
     }
     if (!judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || req.size == 0 || req.size > s.machine().ram_size())
         return;
-    const uint64_t limit =
-        narrowest(s.world().devices[req.device].limit, s.auditor().driver(req.device).coherent_mask, req.limit);
-    if (const auto run = find_in_arenas(s, req.device, {req.size, req.align, limit, req.boundary}))
+    const DeviceSpec& d = s.world().devices[req.device];
+    const uint64_t limit = narrowest(d.limit, s.auditor().driver(req.device).coherent_mask, req.limit);
+    if (const uint64_t run = run_of(s.world(), req.size);
+        d.iommu && (req.boundary || !has_addresses(s, req.device, run, std::max(req.align, run), limit)))
+        return;
+    const Wish wish = d.iommu ? Wish{req.size, std::min(req.align, s.world().page), UINT64_MAX, 0}
+                              : Wish{req.size, req.align, limit, req.boundary};
+    if (const auto run = find_in_arenas(s, req.device, wish))
         spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
 }
 
@@ -143,8 +168,14 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
     if (driver.min_align_mask >= page || (req.align > 1 && ((at + d.offset) & kept)))
         return; // no place has both
     const uint64_t lead = at & ((s.world().line - 1) | driver.min_align_mask);
-    if (const auto run =
-            find_in_arenas(s, req.device, {lead + original.len, 1, narrowest(d.limit, driver.mask, req.limit), 0}))
+    uint64_t limit = narrowest(d.limit, driver.mask, req.limit);
+    if (d.iommu) { // in place or bounced: there is room for both
+        if ((req.align > 1 && at % req.align) || !has_addresses(s, req.device, at % page + original.len, 1, limit) ||
+            !has_addresses(s, req.device, lead + original.len, 1, limit))
+            return;
+        limit = UINT64_MAX;
+    }
+    if (const auto run = find_in_arenas(s, req.device, {lead + original.len, 1, limit, 0}))
         spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
 }
 
@@ -153,19 +184,22 @@ void check_mask(Session& s, uint32_t device, uint64_t mask)
     if (!judges(s, device, DMAUDIT_PROMISES_COMPLETE))
         return;
     const uint64_t page = s.world().page;
-    for (unsigned b = 0; b < s.world().n_banks; b++) {
-        const uint64_t first = s.world().banks[b].phys + s.world().devices[device].offset;
-        if (first % page == 0 && first + (page - 1) >= first &&
-            first + (page - 1) <= narrowest(s.world().devices[device].limit, mask, 0))
-            return s.fail({RuleId::spurious_failure,
-                           0,
-                           {},
-                           0,
-                           "a mask that leaves a page of an arena was refused",
-                           device,
-                           mask,
-                           Numbers::values});
+    const DeviceSpec& d = s.world().devices[device];
+    const uint64_t reach = std::min(d.limit, mask);
+    bool serves = d.iommu && reach >= 2 * page - 1; // page 0 may be nobody's
+    for (unsigned b = 0; b < s.world().n_banks && !d.iommu; b++) {
+        const uint64_t first = s.world().banks[b].phys + d.offset;
+        serves |= first % page == 0 && first + (page - 1) >= first && first + (page - 1) <= reach;
     }
+    if (serves)
+        s.fail({RuleId::spurious_failure,
+                0,
+                {},
+                0,
+                "a mask that leaves the device a page was refused",
+                device,
+                mask,
+                Numbers::values});
 }
 
 } // namespace dmaudit

@@ -117,6 +117,38 @@ TEST(Room, below_a_mask)
         << "not a page";
 }
 
+TEST(Room, behind_an_iommu)
+{
+    const std::string world = "world banks=32K@0x80000000,64K@0x90000000 iommu=yes mode=conforming\n",
+                      map = "b0 = buffer size=64 at=4K\ncpu_write b0 len=64\nm0 = map_single b0 len=64 dir=to_device\n";
+    for (const std::string& one : {std::string("k0 = alloc_coherent size=16K\n"),
+                                   std::string("k0 = alloc_coherent size=1 align=8K limit=0x7fff\n"), map}) {
+        EXPECT_EQ(run(world + one).found(), "clean") << one;
+        EXPECT_EQ(run(world + one, Refuses(DMAUDIT_EMASK).provider).found(), "spurious-failure") << one;
+        EXPECT_EQ(run(world + one, Refuses(DMAUDIT_EMASK).promising_no(room).provider).found(), "clean") << one;
+    }
+    // Page 0 may be nobody's, and what is mapped, or unmapped and not flushed, is taken.
+    EXPECT_EQ(run(world + "k0 = alloc_coherent size=1 limit=0xfff\n", Refuses(DMAUDIT_EMASK).provider).found(),
+              "clean");
+    EXPECT_EQ(run(world + "k0 = alloc_coherent size=8K limit=0x3fff\n", Refuses(DMAUDIT_EMASK).provider).found(),
+              "spurious-failure");
+    EXPECT_EQ(run(world + "k0 = alloc_coherent size=8K limit=0x3ffe\n", Refuses(DMAUDIT_EMASK).provider).found(),
+              "clean");
+    const std::string narrow = "world banks=32K@0x80000000,64K@0x90000000 iommu=yes limit=0x1fff mode=conforming\n";
+    EXPECT_EQ(run(narrow + map + "k0 = alloc_coherent size=1\n", Refuses(DMAUDIT_EMASK, 1).provider).found(), "clean");
+    EXPECT_EQ(run(narrow + map + "k0 = alloc_coherent size=1\n").tally.failures, 1u);
+    EXPECT_EQ(
+        run(narrow + map + "unmap_single m0\nk0 = alloc_coherent size=1\n", Refuses(DMAUDIT_EMASK, 1).provider).found(),
+        "spurious-failure");
+    // Addresses without memory.
+    EXPECT_EQ(run(world + "k0 = alloc_coherent size=64K\n", Refuses(DMAUDIT_ENOMEM).provider).found(), "clean");
+
+    EXPECT_EQ(run(world + "set_mask mask=0x1fff\n").tally.failures, 0u);
+    EXPECT_EQ(run(world + "set_mask mask=0x1fff\n", Refuses(DMAUDIT_EIO).provider).found(), "spurious-failure");
+    EXPECT_EQ(run(world + "set_mask mask=0x1fff\n", Refuses(DMAUDIT_EIO).promising_no(room).provider).found(), "clean");
+    EXPECT_EQ(run(world + "set_mask mask=0x1ffe\n", Refuses(DMAUDIT_EIO).provider).found(), "clean");
+}
+
 TEST(Room, of_a_pool)
 {
     const std::string pool = two_banks + "p0 = declare_pool size=16K at=8K exclusive=yes\n";

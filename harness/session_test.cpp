@@ -201,6 +201,15 @@ TEST(Session, what_close_leaves_behind_is_a_violation)
 {
     EXPECT_FALSE(after_close([](const dmaudit_platform&) {}));
     EXPECT_FALSE(after_close([](const dmaudit_platform& p) { p.meta_free(p.self, p.meta_alloc(p.self, 100)); }));
+#ifndef DMAUDIT_ASAN
+    const auto past_it = after_close([](const dmaudit_platform& p) {
+        auto* bytes = static_cast<uint8_t*>(p.meta_alloc(p.self, 100));
+        bytes[100] = 0;
+        p.meta_free(p.self, bytes);
+    });
+    ASSERT_TRUE(past_it);
+    EXPECT_EQ(past_it->rule, RuleId::provider_crash);
+#endif
     const auto metadata = after_close([](const dmaudit_platform& p) { p.meta_alloc(p.self, 100); });
     ASSERT_TRUE(metadata);
     EXPECT_EQ(metadata->rule, RuleId::lost_capacity);

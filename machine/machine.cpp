@@ -2,6 +2,7 @@
 
 #include "machine/bytes.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,21 @@ struct alignas(std::max_align_t) Machine::Meta {
     const Machine* owner; // null once given back: the heap keeps its own notes in the first words only
     size_t bytes;
 };
+
+namespace {
+// Behind each piece of metadata; AddressSanitizer has its own.
+#ifdef DMAUDIT_ASAN
+constexpr size_t guard_bytes = 0;
+#else
+constexpr size_t guard_bytes = 16;
+#endif
+constexpr uint8_t guard_value = 0xa5;
+} // namespace
+
+uint8_t* Machine::guard_of(Meta* meta)
+{
+    return reinterpret_cast<uint8_t*>(meta + 1) + meta->bytes;
+}
 
 Machine::Machine() : cache_(ram_.door())
 {
@@ -54,7 +70,7 @@ Machine::Machine() : cache_(ram_.door())
         m.enter(PlatformCall::meta_alloc, 0, bytes);
         if (m.injected() || bytes > most_metadata - m.meta_bytes_)
             return nullptr;
-        auto* meta = static_cast<Meta*>(std::malloc(sizeof(Meta) + bytes));
+        auto* meta = static_cast<Meta*>(std::malloc(sizeof(Meta) + bytes + guard_bytes));
         if (!meta)
             return nullptr;
         *meta = {m.metas_, nullptr, &m, bytes};
@@ -62,6 +78,7 @@ Machine::Machine() : cache_(ram_.door())
         if (m.metas_)
             m.metas_->prev = meta;
         m.metas_ = meta;
+        std::memset(guard_of(meta), guard_value, guard_bytes);
         return meta + 1;
     };
     platform_.meta_free = [](void* self, void* p) {
@@ -74,6 +91,8 @@ Machine::Machine() : cache_(ram_.door())
             m.meta_error_ = true;
             return;
         }
+        m.meta_overrun_ |=
+            std::any_of(guard_of(meta), guard_of(meta) + guard_bytes, [](uint8_t b) { return b != guard_value; });
         meta->owner = nullptr;
         m.meta_bytes_ -= meta->bytes;
         (meta->prev ? meta->prev->next : m.metas_) = meta->next;
@@ -155,7 +174,7 @@ void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
     cache_.configure(ram_size_, spec.page, spec.line, simulated);
     n_armed_ = fired_ = locks_held_ = 0;
     calls_ = fallible_ = fault_nth_ = 0;
-    fault_fired_ = lock_error_ = meta_error_ = false;
+    fault_fired_ = lock_error_ = meta_error_ = meta_overrun_ = false;
     log_.clear();
 }
 

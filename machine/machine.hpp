@@ -118,11 +118,16 @@ class Machine {
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }
     bool meta_error() const { return meta_error_; } // memory was given back that meta_alloc did not give, or twice
+    bool meta_overrun() const
+    {
+        return meta_overrun_;
+    } // bytes past the end of metadata were written; seen when it is freed
     bool metadata_kept() const { return metas_ != nullptr; } // not given back yet
     const std::string& log() const { return log_; }          // what the provider logged, at most 4 KiB
 
   private:
     struct Meta; // header of a metadata allocation
+    static uint8_t* guard_of(Meta*);
     static Machine& of(void* self) { return *static_cast<Machine*>(self); }
     void enter(PlatformCall call, uint64_t at, uint64_t len);
     std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len, uint8_t rights) const;
@@ -150,7 +155,7 @@ class Machine {
     std::array<Armed, most_armed> armed_{};
     unsigned n_armed_ = 0, fired_ = 0, locks_held_ = 0;
     uint64_t calls_ = 0, fallible_ = 0, fault_nth_ = 0;
-    bool fault_fired_ = false, lock_error_ = false, meta_error_ = false;
+    bool fault_fired_ = false, lock_error_ = false, meta_error_ = false, meta_overrun_ = false;
     std::string log_;
 };
 

@@ -219,6 +219,25 @@ TEST_F(MachineTest, WhatIsNoMetadataIsNotFreed)
     EXPECT_FALSE(machine.meta_error());
 }
 
+// AddressSanitizer sees the write itself.
+#ifndef DMAUDIT_ASAN
+TEST_F(MachineTest, AWritePastTheEndOfMetadataIsSeen)
+{
+    for (const size_t size : {size_t{1}, size_t{8}, size_t{100}}) {
+        auto* inside = static_cast<uint8_t*>(meta_alloc(size));
+        std::fill_n(inside, size, uint8_t{0});
+        platform().meta_free(self(), inside);
+        EXPECT_FALSE(machine.meta_overrun()) << size;
+        auto* past = static_cast<uint8_t*>(meta_alloc(size));
+        past[size] = 0;
+        platform().meta_free(self(), past);
+        EXPECT_TRUE(machine.meta_overrun()) << size;
+        begin(two_banks());
+        EXPECT_FALSE(machine.meta_overrun());
+    }
+}
+#endif
+
 // ---- locks
 
 TEST_F(MachineTest, LocksInPairsAreNoError)

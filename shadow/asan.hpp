@@ -1,19 +1,9 @@
 // The mirror in AddressSanitizer: bytes of the client alias that the CPU may neither read nor write are poisoned, so
 // that client code faults at the very instruction. A net with meshes of 8 bytes, never an oracle. Does nothing without
-// ASan.
+// ASan (the build says DMAUDIT_ASAN).
 #pragma once
 #include <cstddef>
 #include <cstdint>
-
-#ifndef DMAUDIT_ASAN
-#if defined(__SANITIZE_ADDRESS__)
-#define DMAUDIT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define DMAUDIT_ASAN 1
-#endif
-#endif
-#endif
 
 #ifdef DMAUDIT_ASAN
 #include <sanitizer/asan_interface.h>

@@ -20,6 +20,7 @@
 
 #include <array>
 #include <functional>
+#include <initializer_list>
 
 namespace dmaudit {
 
@@ -106,7 +107,7 @@ class Auditor {
     }
     void forgive() { violation_.reset(); } // a client mistake that was withheld
     void forward_illegal(bool on) { forward_illegal_ = on; }
-    bool refused_illegal_free() const { return refused_illegal_; } // one was forwarded, and refused as promised
+    bool refused_illegal_call() const { return refused_illegal_; } // one was passed on, and refused as promised
     // Off: calls are only passed on and remembered. Nothing is judged, checked or mirrored; cases that are known to be
     // legal then show what auditing costs.
     void audit(bool on) { audits_ = on; }
@@ -244,6 +245,19 @@ class Auditor {
     int pass_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
     bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
     int illegal_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
+
+    // illegal calls, passed on: each returns what the auditor's call returns
+    bool passes_on(std::initializer_list<RuleId> mistakes) const;
+    int must_refuse(Tag, int rc);
+    dmaudit_mapping as_claimed(const dmaudit_mapping&) const;
+    bool claimed_list(Tag, uint32_t device, uint32_t direction, bool table, dmaudit_sg& out);
+    int illegal_unmap(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
+    int illegal_sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);
+    int illegal_unmap_sg(Tag, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs, bool table);
+    int illegal_sync_sg(Tag, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase, bool table);
+    int illegal_put(Tag ref);
+    int illegal_detach(Tag attachment);
+    int illegal_unmap_attachment(Tag attachment, uint32_t direction);
 
     uint64_t reach_of(uint32_t device, bool memory) const;
     template <class Call>

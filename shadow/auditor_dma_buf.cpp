@@ -183,7 +183,7 @@ void Auditor::dropped(Tag buf)
 int Auditor::dma_buf_put(Tag ref)
 {
     if (!check_alive(ref, Kind::dma_buf, RuleId::double_free))
-        return withheld;
+        return illegal_put(ref);
     const Tag buf = buf_refs_[ref].buf;
     if (!check_last(buf))
         return withheld;
@@ -249,7 +249,7 @@ int Auditor::attach(Tag ref, uint32_t device, Tag* out)
 int Auditor::detach(Tag attachment)
 {
     if (!check_alive(attachment, Kind::attachment, RuleId::double_free))
-        return withheld;
+        return illegal_detach(attachment);
     const AttachmentRecord& rec = attachments_[attachment];
     if (rec.mapped)
         return fail(RuleId::free_while_mapped, bufs_[rec.buf].at, attachment, "the attachment is still mapped"),
@@ -374,15 +374,16 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
 int Auditor::unmap_attachment(Tag attachment, uint32_t direction)
 {
     if (!check_alive(attachment, Kind::attachment, RuleId::use_after_free))
-        return withheld;
+        return illegal_unmap_attachment(attachment, direction);
     AttachmentRecord& rec = attachments_[attachment];
     const Range whole = bufs_[rec.buf].at;
     if (!rec.mapped)
-        return fail(RuleId::double_free, whole, attachment, "the attachment is not mapped"), withheld;
+        return fail(RuleId::double_free, whole, attachment, "the attachment is not mapped"),
+               illegal_unmap_attachment(attachment, direction);
     if (direction > DMAUDIT_FROM_DEVICE || !rec.maps[direction])
         return fail(RuleId::wrong_direction, whole, attachment, "direction against that of the map",
                     linux_direction(rec.direction), direction),
-               withheld;
+               illegal_unmap_attachment(attachment, direction);
     const dmaudit_sg sg{sizeof sg, rec.device, nullptr, rec.segments.data(),           rec.n,
                         rec.n,     direction,  0,       {rec.cookie[0], rec.cookie[1]}};
     current_ = whole;

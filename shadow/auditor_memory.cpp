@@ -325,13 +325,7 @@ int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours, bool man
         rc = (managed ? inner_->managed->free : inner_->coherent->free)(ctx_, &forwarded);
     if (ours)
         *ours = mine;
-    if (rc != DMAUDIT_OK || (pool && !mine)) {
-        refused_illegal_ = true;
-        return withheld;
-    }
-    violation_.reset();
-    fail(RuleId::wrong_return, bytes_of(tag), tag, "an illegal free was promised to be detected, and succeeded");
-    return rc;
+    return must_refuse(tag, pool && !mine ? DMAUDIT_EFAULT : rc);
 }
 
 int Auditor::free_coherent(const dmaudit_block& b, bool managed)

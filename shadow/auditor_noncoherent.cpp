@@ -105,14 +105,7 @@ int Auditor::illegal_noncoherent_free(const dmaudit_block& b, uint32_t direction
     forwarded.cookie[1] = blocks_[tag].inner.cookie[1];
     forwarded.cpu =
         blocks_[tag].opaque ? nullptr : static_cast<uint8_t*>(b.cpu) - around_.client_view + around_.provider_view;
-    const int rc = pass_noncoherent_free(forwarded, direction, via);
-    if (rc != DMAUDIT_OK) {
-        refused_illegal_ = true;
-        return withheld;
-    }
-    violation_.reset();
-    fail(RuleId::wrong_return, bytes_of(tag), tag, "an illegal free was promised to be detected, and succeeded");
-    return rc;
+    return must_refuse(tag, pass_noncoherent_free(forwarded, direction, via));
 }
 
 int Auditor::free_noncoherent(const dmaudit_block& b, uint32_t direction, Via via)

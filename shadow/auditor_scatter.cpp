@@ -153,12 +153,12 @@ bool Auditor::check_sg(Tag t, uint32_t device, uint32_t n_entries, RuleId dead)
 int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t attrs, bool table)
 {
     if (!check_sg(t, device, n_entries, RuleId::double_free))
-        return withheld;
+        return illegal_unmap_sg(t, device, n_entries, direction, attrs, table);
     SgRecord& rec = sgs_[t];
     if (direction > DMAUDIT_FROM_DEVICE || direction_from(direction) != rec.direction)
         return fail(RuleId::wrong_direction, rec.hull, t, "direction against the list's",
                     linux_direction(rec.direction), direction),
-               withheld;
+               illegal_unmap_sg(t, device, n_entries, direction, attrs, table);
     const bool skip = (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
     const Event e = skip ? Event::unmap_skip : Event::unmap;
     for (uint32_t i = 0; i < rec.n; i++)
@@ -190,11 +190,11 @@ int Auditor::unmap_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direc
 int Auditor::sync_sg(Tag t, uint32_t device, uint32_t n_entries, uint32_t direction, uint32_t phase, bool table)
 {
     if (!check_sg(t, device, n_entries, RuleId::use_after_unmap))
-        return withheld;
+        return illegal_sync_sg(t, device, n_entries, direction, phase, table);
     SgRecord& rec = sgs_[t];
     const bool for_cpu = phase == DMAUDIT_FOR_CPU;
     if (!check_sync_direction(rec.direction, direction, for_cpu, rec.hull, t))
-        return withheld;
+        return illegal_sync_sg(t, device, n_entries, direction, phase, table);
     const Event e = for_cpu ? Event::sync_for_cpu : Event::sync_for_device;
     for (uint32_t i = 0; i < rec.n; i++)
         if (!judge(e, mappings_[rec.entries[i]].original, t))

@@ -301,18 +301,18 @@ int Auditor::unmap_single(const dmaudit_mapping& m, uint64_t used, uint32_t attr
 {
     const auto tag = static_cast<Tag>(m.cookie[0]);
     if (!check_mapping(m, RuleId::double_free, RuleId::free_mismatch))
-        return withheld;
+        return illegal_unmap(m, used, attrs);
     const MappingRecord& rec = mappings_[tag]; // stays where it is, dead or alive
     if (m.size != rec.original.len)
         return fail(RuleId::free_mismatch, rec.original, tag, "size against the mapping's", rec.original.len, m.size),
-               withheld;
+               illegal_unmap(m, used, attrs);
     if (used != every_byte && used > rec.original.len)
         return fail(RuleId::bad_length, rec.original, tag, "more bytes used than mapped", rec.original.len, used),
-               withheld;
+               illegal_unmap(m, used, attrs);
     if (m.direction > DMAUDIT_FROM_DEVICE || direction_from(m.direction) != rec.direction)
         return fail(RuleId::wrong_direction, rec.original, tag, "direction against the mapping's", rec.inner.direction,
                     m.direction),
-               withheld;
+               illegal_unmap(m, used, attrs);
     const bool skip = (attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC) || !promises(DMAUDIT_PROMISES_MAP_SYNC);
     const uint64_t n = std::min(used, rec.original.len);
     const Range head{rec.original.at, n}, tail{rec.original.at + n, rec.original.len - n};
@@ -369,12 +369,12 @@ int Auditor::sync(const dmaudit_mapping& m, uint64_t offset, uint64_t length, ui
     const auto tag = static_cast<Tag>(m.cookie[0]);
     if (!check_mapping(m, RuleId::use_after_unmap, RuleId::sync_outside) ||
         !check_range(offset, length, bytes_of(tag).len, RuleId::sync_outside, tag))
-        return withheld;
+        return illegal_sync(m, offset, length, direction, phase);
     const MappingRecord& rec = mappings_[tag];
     const Range r{rec.original.at + offset, length};
     const bool for_cpu = phase == DMAUDIT_FOR_CPU;
     if (!check_sync_direction(rec.direction, direction, for_cpu, r, tag))
-        return withheld;
+        return illegal_sync(m, offset, length, direction, phase);
     const Event e = for_cpu ? Event::sync_for_cpu : Event::sync_for_device;
     if (!judge(e, r, tag) || (!for_cpu && !lines_at_sync_for_device(r, rec)))
         return withheld;

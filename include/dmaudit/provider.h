@@ -287,11 +287,18 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_MIN_ALIGN_MASK (1ull << 14) /* bounce buffers keep the address bits of the device's min_align_mask */
 #define DMAUDIT_PROMISES_RIGHTS (1ull << 15)    /* behind an IOMMU a device may do no more than the directions of its mappings say */
 #define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
-#define DMAUDIT_PROMISES_COMPLETE (1ull << 17)  /* without an IOMMU nothing is refused for which the arenas have a free run of 2^order
-                                                 * pages, aligned to its size in device addresses, that meets the request: a block,
-                                                 * or the bounce buffer of a mapping, at the buffer's place in
-                                                 * its cache line */
+#define DMAUDIT_PROMISES_COMPLETE                                                                                                  \
+    (1ull << 17)                               /* nothing is refused for which the arenas have a free run of 2^order               \
+                                                * pages, aligned to its size in device addresses, that meets the request: a block, \
+                                                * or the bounce buffer of a mapping, at the buffer's place in its cache            \
+                                                * line. Behind an IOMMU the addresses are I/O virtual ones, from the               \
+                                                * second page up to twice the RAM, and a mapping's need no alignment. Nor          \
+                                                * is a mask refused that leaves such a page */
 #define DMAUDIT_PROMISES_TEARDOWN (1ull << 18) /* close gives back what lives, too; others are closed when nothing does */
+#define DMAUDIT_PROMISES_DETECTION_OF_MAPPINGS                                                                         \
+    (1ull << 19) /* unmaps, syncs and detaches of what is dead, of another device or                                   \
+                  * with other numbers than were mapped fail, no effect; so does a                                     \
+                  * put without a reference that is a caller's */
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
