@@ -142,7 +142,9 @@ void Run::give_everything_back()
 
 void Run::compare_capacity()
 {
-    const auto shortfall = [this](uint32_t device) { return measured_[device] && capacity_[device] < fresh_[device]; };
+    const auto shortfall = [this](uint32_t device) {
+        return measured_[device] && capacity_[device].less_than(fresh_[device]);
+    };
     // Two instances have to agree: one that differs from another of its own accord has lost nothing.
     for (unsigned instances = 0; instances < 2 && !failed() && !abrupt_ && measured_.any(); instances++) {
         if (session_.open(case_.world, provider_) != DMAUDIT_OK)
@@ -151,23 +153,29 @@ void Run::compare_capacity()
         for (uint32_t device = 0; device < measured_.size(); device++) {
             if (!measured_[device] || failed())
                 continue;
-            fresh_[device] = std::min(instances ? fresh_[device] : ~uint64_t{0}, capacity(session_, device));
+            const Capacity now = capacity(session_, device);
+            fresh_[device] = instances ? fresh_[device].common(now) : now;
             lost += shortfall(device);
         }
         session_.close();
         if (!lost)
             return;
     }
-    for (uint32_t device = 0; device < measured_.size() && !failed(); device++)
-        if (shortfall(device))
-            session_.fail({RuleId::lost_capacity,
-                           0,
-                           {},
-                           0,
-                           "everything was given back, and a fresh instance has more bytes to give",
-                           fresh_[device],
-                           capacity_[device],
-                           Numbers::values});
+    for (uint32_t device = 0; device < measured_.size() && !failed(); device++) {
+        const Capacity &had = capacity_[device], &fresh = fresh_[device];
+        if (!shortfall(device))
+            continue;
+        const bool bytes = had.bytes < fresh.bytes;
+        session_.fail({RuleId::lost_capacity,
+                       0,
+                       {},
+                       0,
+                       bytes ? "everything was given back, and a fresh instance has more bytes to give"
+                             : "everything was given back, and a fresh instance maps more lines at a time",
+                       bytes ? fresh.bytes : fresh.mappings,
+                       bytes ? had.bytes : had.mappings,
+                       Numbers::values});
+    }
 }
 
 bool Result::as_expected(const Expect& e) const

@@ -485,7 +485,7 @@ struct FreesWhatItRefuses : Table {
 
 TEST(RefusedFree, that_had_an_effect_shows_when_everything_is_given_back)
 {
-    const std::string text = small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size-1\n";
+    const std::string text = small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size+1\n";
     FreesWhatItRefuses table;
     const Ran wrong = run(text, table.provider), right = run(text);
     EXPECT_EQ(wrong.found(), "wrong-return");
@@ -497,8 +497,9 @@ TEST(RefusedFree, that_had_an_effect_shows_when_everything_is_given_back)
 TEST(RefusedFree, is_the_last_step)
 {
     FreesWhatItRefuses table;
-    const Ran r = run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size-1\nk1 = alloc_coherent size=1\n",
-                      table.provider);
+    const Ran r =
+        run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size+1\nk1 = alloc_coherent size=1\n",
+            table.provider);
     EXPECT_EQ(r.tally.steps, 2u);
     EXPECT_EQ(r.found(), "wrong-return");
 }
@@ -508,7 +509,7 @@ TEST(RefusedFree, is_not_supposed_where_detection_is_not_promised)
 {
     FreesWhatItRefuses table;
     table.provider.promises &= ~DMAUDIT_PROMISES_DETECTION;
-    EXPECT_EQ(run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size-1\n", table.provider).found(),
+    EXPECT_EQ(run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size+1\n", table.provider).found(),
               "free-mismatch");
 }
 

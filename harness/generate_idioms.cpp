@@ -217,6 +217,8 @@ void Generator::sweep()
     uint64_t nth = rng_.chance(3, 4) ? 1 : 2;
     // ... or as many as there can be, and the same platform call fails each time: tables grow.
     const bool grows = specs()[op].ends == Ends::nothing && rng_.chance(1, 2);
+    if (grows && rng_.chance(1, 2))
+        nth = 1 + rng_.below(4);
     for (uint64_t rounds = 1 + rng_.below(grows ? 16 : 4); rounds > 0 && out_.count + 2u <= steps_; rounds--, nth += !grows) {
         for (uint8_t first = 0; (first = with_object(op)) != op;)
             if (full() || !attempt(first))

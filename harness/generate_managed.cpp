@@ -20,8 +20,10 @@ bool Phases::fits(uint8_t op, const Known& k)
     case is<ops::FreePages>:
         return k.maker == is<ops::AllocPages>;
     case is<ops::ReleaseFromPool>:
-    case is<ops::MmapFromPool>:
         return k.maker == is<ops::AllocFromPool>;
+    case is<ops::MmapFromPool>: // the generic call may have been served from the pool; else the pool says that it was
+                                // not
+        return k.maker == is<ops::AllocFromPool> || k.maker == is<ops::AllocCoherent>;
     case is<ops::ReleasePool>:
         return k.maker == is<ops::DeclarePool>;
     case is<ops::SyncForCpu>:

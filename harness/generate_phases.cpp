@@ -216,7 +216,7 @@ bool Phases::legal_on_dma_buf(const Step& s, const Known& k, Interval r) const
     case is<ops::DmaBufPut>:
         return !has_living_child(k) && p.cpu.empty();
     case is<ops::BeginCpuAccess>:
-        return p.cpu.empty() && unpack<ops::BeginCpuAccess>(s).dir.v <= from_device;
+        return p.n_outer < p.outer.size() && unpack<ops::BeginCpuAccess>(s).dir.v <= from_device;
     case is<ops::EndCpuAccess>:
         return !p.cpu.empty() && r.from == p.cpu.from && r.to == p.cpu.to &&
                unpack<ops::EndCpuAccess>(s).dir.v == p.dir;
@@ -511,11 +511,17 @@ void Phases::append(const Step& s)
         p.tested = true;
         break;
     case is<ops::BeginCpuAccess>:
+        if (!p.cpu.empty() && p.n_outer < p.outer.size())
+            p.outer[p.n_outer++] = {p.cpu, p.dir};
         p.cpu = r;
         p.dir = unpack<ops::BeginCpuAccess>(s).dir.v;
         break;
     case is<ops::EndCpuAccess>:
         p.cpu = {};
+        if (p.n_outer) {
+            p.cpu = p.outer[--p.n_outer].at;
+            p.dir = p.outer[p.n_outer].dir;
+        }
         break;
     case is<ops::MapAttachment>:
         if (p.dirty) // once more, or refused

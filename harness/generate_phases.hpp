@@ -38,11 +38,17 @@ class Phases {
   private:
     struct Phase {
         Interval ready;      // bytes with a known value; of a mapping: those that the device has written
-        Interval cpu;        // of a mapping: bytes handed back to the CPU
+        Interval cpu;        // of a mapping: bytes handed back to the CPU; of a dma-buf: those of the latest bracket
         bool tested = false; // a single mapping, for its error
         bool dirty = false;  // of a mapping: the CPU wrote since then
         Interval wrote;      // and where, at most; empty: anywhere
         uint64_t dir = 0, device = 0;
+        struct Bracket {
+            Interval at;
+            uint64_t dir;
+        };
+        std::array<Bracket, 3> outer{}; // brackets of a dma-buf that were opened before the latest
+        unsigned n_outer = 0;
         void wrote_in(Interval r)
         {
             if (dirty && wrote.empty())

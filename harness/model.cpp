@@ -5,7 +5,54 @@
 
 namespace dmaudit {
 
-uint64_t capacity(Session& s, uint32_t device)
+namespace {
+
+// Lines of the client's, from the end of its memory on, mapped all at once; where the device gets at them in place
+// nothing is scarce, and one is enough.
+uint64_t mappings_at_once(Session& s, uint32_t device)
+{
+    Auditor& a = s.auditor();
+    const World& w = s.world();
+    if (!DMAUDIT_HAS(&a.provider(), streaming) || !DMAUDIT_HAS(a.provider().streaming, map_single) ||
+        !DMAUDIT_HAS(a.provider().streaming, unmap_single))
+        return 0;
+    const uint64_t line = std::max<uint64_t>(w.line, 64), space = client_space(w);
+    struct Mapped {
+        Tag buffer;
+        dmaudit_mapping mapping;
+    };
+    std::array<Mapped, 32> all{};
+    uint64_t n = 0;
+    for (bool scarce = true; scarce && n < all.size() && (n + 1) * line <= space && !s.violation();) {
+        const auto at = client_offset(w, space - (n + 1) * line, line);
+        all[n].buffer = at ? a.add_buffer({*at, line}) : 0;
+        if (!all[n].buffer)
+            break;
+        const dmaudit_request req{sizeof req, device, line, 0, 0, 0, 0, 0};
+        all[n].mapping.struct_size = sizeof all[n].mapping;
+        s.machine().begin_call();
+        const int rc = a.map_single(req, s.machine().client() + *at, DMAUDIT_FROM_DEVICE, &all[n].mapping);
+        s.machine().end_call();
+        if (s.violation())
+            break;
+        if (rc != DMAUDIT_OK) {
+            a.remove_buffer(all[n].buffer);
+            break;
+        }
+        const auto t = static_cast<Tag>(all[n].mapping.cookie[0]);
+        a.mapping_error(t);
+        scarce = a.mappings()[t].bounced || w.devices[device].iommu;
+        n++;
+    }
+    for (uint64_t i = n; i-- > 0 && !s.violation();) {
+        a.unmap_single(all[i].mapping, every_byte, 0);
+        if (!s.violation())
+            a.remove_buffer(all[i].buffer);
+    }
+    return n;
+}
+
+uint64_t bytes_at_once(Session& s, uint32_t device)
 {
     Auditor& a = s.auditor();
     if (!DMAUDIT_HAS(&a.provider(), coherent) || !DMAUDIT_HAS(a.provider().coherent, alloc) ||
@@ -29,6 +76,14 @@ uint64_t capacity(Session& s, uint32_t device)
     while (n-- != 0 && !s.violation())
         a.free_coherent(blocks[n]);
     return sum;
+}
+
+} // namespace
+
+Capacity capacity(Session& s, uint32_t device)
+{
+    const uint64_t bytes = bytes_at_once(s, device);
+    return {bytes, s.violation() ? 0 : mappings_at_once(s, device)};
 }
 
 void FirstRequests::coherent(const dmaudit_request& req, Tag pool, const Auditor&)
@@ -64,6 +119,8 @@ void FirstRequests::repeat(Session& s) const
         if (mask)
             a.set_min_align_mask(device, mask);
         const int rc = f();
+        if (rc == Auditor::withheld)
+            s.forgive(); // the buffer is gone
         if (mask && !s.violation())
             a.set_min_align_mask(device, 0);
         return rc;
@@ -104,7 +161,7 @@ void FirstRequests::repeat(Session& s) const
             return a.map_single(mapping_.req, s.machine().client() + mapping_.at, mapping_.direction, &m);
         });
         if (rc == Auditor::withheld)
-            return s.forgive(); // the buffer is gone
+            return;
         if (rc != DMAUDIT_OK)
             return lost("everything was given back, and the largest mapping of the case fails now", mapping_.step);
         if (!s.violation())

@@ -2,11 +2,21 @@
 #pragma once
 #include "harness/session.hpp"
 
+#include <algorithm>
+
 namespace dmaudit {
 
-// Bytes of coherent memory that the provider has for the device: the largest block that is left, again and again. Nothing
-// is left allocated.
-uint64_t capacity(Session&, uint32_t device);
+// What a provider has for a device when nothing is taken. Measured by taking it; all of it is given back.
+struct Capacity {
+    // Bytes of coherent memory (the largest block that is left, again and again); lines of the client's that can be
+    // mapped at a time, if that takes bounce slots or addresses of an IOMMU.
+
+    uint64_t bytes = 0, mappings = 0;
+
+    bool less_than(const Capacity& o) const { return bytes < o.bytes || mappings < o.mappings; }
+    Capacity common(const Capacity& o) const { return {std::min(bytes, o.bytes), std::min(mappings, o.mappings)}; }
+};
+Capacity capacity(Session&, uint32_t device);
 
 // The first requests of a case that succeeded: when everything is given back they must succeed again.
 class FirstRequests {

@@ -22,14 +22,15 @@ uint64_t run_of(const World& w, uint64_t bytes)
     return std::bit_ceil((bytes - 1) / w.page + 1) * w.page;
 }
 
-// What a live bounce buffer takes at most: the aligned run of pages that holds it.
+// What a live bounce buffer takes at most: the aligned run of pages that holds it, or two if it need not be aligned.
 Range taken(const Session& s, const MappingRecord& m)
 {
     const uint64_t page = s.world().page, offset = s.world().devices[m.device].offset;
     const uint64_t first = m.target.at / page * page, last = (m.target.end() - 1) / page * page + page;
     const uint64_t run = std::bit_ceil((last - first) / page) * page;
-    const uint64_t lead = (s.machine().phys_of(first) + offset) % run;
-    return {first - std::min(lead, first), run};
+    const uint64_t bus = s.machine().phys_of(first) + offset, lead = std::min(bus % run, first);
+    const uint64_t tail = (run - (bus + (last - first)) % run) % run;
+    return {first - lead, lead + (last - first) + tail};
 }
 
 bool is_free(const Session& s, Range run)
@@ -74,8 +75,9 @@ std::optional<Range> find_in_arenas(const Session& s, uint32_t device, const Wis
 bool judges(const Session& s, uint32_t device, uint64_t promise)
 {
     const Auditor& a = s.auditor();
-    return !s.violation() && a.promises(promise) && !s.machine().fault_fired() && device < s.world().n_devices &&
-           a.bufs().live_count() == 0;
+    if (s.violation() || s.machine().fault_fired() || device >= s.world().n_devices || a.bufs().live_count())
+        return false;
+    return a.promises(s.world().devices[device].iommu ? DMAUDIT_PROMISES_COMPLETE_IOVA : promise);
 }
 
 // Behind an IOMMU: free I/O virtual pages side by side, the first of them aligned. As many as twice the RAM are looked
@@ -164,7 +166,8 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
         return;
     const Auditor::Driver& driver = a.driver(req.device);
     const DeviceSpec& d = s.world().devices[req.device];
-    const uint64_t at = s.machine().phys_of(original.at), kept = std::min(driver.min_align_mask, req.align - 1);
+    const uint64_t at = s.machine().phys_of(original.at),
+                   kept = std::min((s.world().line - 1) | driver.min_align_mask, req.align - 1);
     if (driver.min_align_mask >= page || (req.align > 1 && ((at + d.offset) & kept)))
         return; // no place has both
     const uint64_t lead = at & ((s.world().line - 1) | driver.min_align_mask);

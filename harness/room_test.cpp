@@ -44,7 +44,7 @@ struct Refuses : Table {
         return *this;
     }
 };
-constexpr uint64_t room = DMAUDIT_PROMISES_COMPLETE | DMAUDIT_PROMISES_FIRST_FIT;
+constexpr uint64_t room = DMAUDIT_PROMISES_COMPLETE | DMAUDIT_PROMISES_COMPLETE_IOVA | DMAUDIT_PROMISES_FIRST_FIT;
 
 const std::string two_banks = "world banks=32K@0x80000000,64K@0x90000000 mode=conforming\n";
 
@@ -228,6 +228,45 @@ TEST(AtEnd, what_was_lost_on_the_way_shows_against_a_fresh_instance)
     loses.provider.promises |= DMAUDIT_TRAIT_LAZY_FLUSH;
     EXPECT_EQ(run(two_banks + text + "at_end\n", loses.provider).found(), "clean") << "it may come back later";
     EXPECT_EQ(run(two_banks + text + "at_end\n").found(), "clean");
+}
+
+// A provider of mappings only: what counts is how many there can be.
+TEST(AtEnd, mappings_that_were_lost_on_the_way_show_too)
+{
+    Table loses;
+    static int kept;
+    loses.provider.coherent = nullptr;
+    loses.streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t direction,
+                                    dmaudit_mapping* out) -> int {
+        const int rc = builtin_provider().streaming->map_single(ctx, r, cpu, direction, out);
+        if (r->size != 1 || rc != DMAUDIT_OK || kept++)
+            return rc;
+        return builtin_provider().streaming->map_single(ctx, r, cpu, direction, out); // and the first one stays
+    };
+    const std::string map = "b0 = buffer size=64 at=4K\nm0 = map_single b0 len=1 dir=from_device\n";
+    for (const std::string world :
+         {"world banks=32K@0x80000000,64K@0x90000000 iommu=yes limit=0x7fff mode=conforming\n",
+          "world line=256 banks=16K@0x80000000,32K@0x90000000 limit=0x80000fff mode=conforming\n"}) {
+        kept = 0;
+        EXPECT_EQ(run(world + map, loses.provider).found(), "clean")
+            << world << "there is room enough for what was asked";
+        kept = 0;
+        EXPECT_EQ(run(world + map + "at_end\n", loses.provider).found(), "lost-capacity") << world;
+        EXPECT_EQ(run(world + map + "at_end\n").found(), "clean") << world;
+    }
+    // In place nothing is taken.
+    kept = 0;
+    EXPECT_EQ(run(two_banks + map + "at_end\n", loses.provider).found(), "clean");
+}
+
+// A mask that a mapping was made under is not left behind when its buffer is gone.
+TEST(AtEnd, mappings_are_counted_under_no_mask)
+{
+    EXPECT_EQ(run("world page=65536 line=64 banks=512K@0x10000 coherent=no limit=0x6ffff mode=conforming\n"
+                  "at_end\nset_min_align_mask mask=1023\nb0 = buffer size=1\nm0 = map_single b0 dir=bidirectional\n"
+                  "unmap_single m0\nfree_buffer b0\n")
+                  .found(),
+              "clean");
 }
 
 // Every other instance has a page less: nothing is lost.

@@ -264,7 +264,7 @@ class Run {
     std::array<uint8_t, 4096> scratch_;
     FirstRequests first_;
     std::bitset<MachineSpec::most> measured_;                      // devices
-    std::array<uint64_t, MachineSpec::most> capacity_{}, fresh_{}; // bytes, at the end and of a fresh instance
+    std::array<Capacity, MachineSpec::most> capacity_{}, fresh_{}; // at the end and of a fresh instance
     bool abrupt_ = false;                                          // what is alive at the end is not given back
 };
 } // namespace dmaudit

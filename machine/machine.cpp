@@ -30,6 +30,14 @@ uint8_t* Machine::guard_of(Meta* meta)
     return reinterpret_cast<uint8_t*>(meta + 1) + meta->bytes;
 }
 
+// What was never written, or was given back, is nothing that anybody could take for his own; of large pieces the
+// beginning.
+void Machine::deface(Meta* meta)
+{
+    if (guard_bytes)
+        std::memset(static_cast<void*>(meta + 1), guard_value, std::min<size_t>(meta->bytes, 4096));
+}
+
 Machine::Machine() : cache_(ram_.door())
 {
     platform_.abi = DMAUDIT_ABI;
@@ -79,6 +87,7 @@ Machine::Machine() : cache_(ram_.door())
             m.metas_->prev = meta;
         m.metas_ = meta;
         std::memset(guard_of(meta), guard_value, guard_bytes);
+        deface(meta);
         return meta + 1;
     };
     platform_.meta_free = [](void* self, void* p) {
@@ -93,6 +102,7 @@ Machine::Machine() : cache_(ram_.door())
         }
         m.meta_overrun_ |=
             std::any_of(guard_of(meta), guard_of(meta) + guard_bytes, [](uint8_t b) { return b != guard_value; });
+        deface(meta);
         meta->owner = nullptr;
         m.meta_bytes_ -= meta->bytes;
         (meta->prev ? meta->prev->next : m.metas_) = meta->next;
@@ -244,7 +254,7 @@ int Machine::iommu_map(unsigned device, uint64_t iova, uint64_t phys, uint64_t l
         return DMAUDIT_ENODEV;
     const auto at = offset_of(phys, len);
     const uint64_t page = spec_.page, last = iova + (len - 1);
-    if (!at || len == 0 || iova % page || phys % page || len % page || last < iova ||
+    if (!at || len == 0 || iova % page || phys % page || len % page || last < iova || last == DMAUDIT_NO_ADDRESS ||
         last > spec_.devices[device].limit || rights == 0 || rights > (DMAUDIT_IOMMU_READ | DMAUDIT_IOMMU_WRITE))
         return DMAUDIT_EINVAL;
     enter(PlatformCall::iommu_map, *at, len);

@@ -128,6 +128,7 @@ class Machine {
   private:
     struct Meta; // header of a metadata allocation
     static uint8_t* guard_of(Meta*);
+    static void deface(Meta*);
     static Machine& of(void* self) { return *static_cast<Machine*>(self); }
     void enter(PlatformCall call, uint64_t at, uint64_t len);
     std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len, uint8_t rights) const;

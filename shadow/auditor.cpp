@@ -277,10 +277,9 @@ void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
     marks.hit(by_contract ? Mark::refused : Mark::failed_call);
     if (const uint64_t kept = evidence_->translations_added())
         fail(RuleId::failure_has_effect, {}, t, "a failed call left pages mapped in an IOMMU", 0, kept);
-    if (evidence_->uncached_pages() == uncached_before)
-        return;
-    fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before,
-         evidence_->uncached_pages());
+    if (promises(DMAUDIT_PROMISES_PROMPT) && evidence_->uncached_pages() != uncached_before)
+        fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before,
+             evidence_->uncached_pages());
 }
 
 bool Auditor::blamed_caller(int rc, const dmaudit_request& req, uint64_t longest, Range at, Tag t)

@@ -241,6 +241,7 @@ class Auditor {
     bool check_tested(Tag mapping);
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
+    bool cannot_be_told(const dmaudit_block& claimed) const;
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
     int pass_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
     bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
@@ -250,6 +251,7 @@ class Auditor {
     bool passes_on(std::initializer_list<RuleId> mistakes) const;
     int must_refuse(Tag, int rc);
     dmaudit_mapping as_claimed(const dmaudit_mapping&) const;
+    bool names_a_live_mapping(const dmaudit_mapping& claimed) const;
     bool claimed_list(Tag, uint32_t device, uint32_t direction, bool table, dmaudit_sg& out);
     int illegal_unmap(const dmaudit_mapping&, uint64_t used, uint32_t attrs);
     int illegal_sync(const dmaudit_mapping&, uint64_t offset, uint64_t length, uint32_t direction, uint32_t phase);

@@ -278,8 +278,8 @@ TEST(Block, wrong_return_if_a_legal_free_fails)
 
 TEST(Block, failure_has_effect)
 {
-    const auto fails = [](bool leaves_page) {
-        Audited t;
+    const auto fails = [](bool leaves_page, uint64_t promises = usual) {
+        Audited t(promises);
         t.provider.alloc = [&](const dmaudit_request&, dmaudit_block&) {
             t.machine.more_uncached += leaves_page;
             return DMAUDIT_ENOMEM;
@@ -290,6 +290,8 @@ TEST(Block, failure_has_effect)
     };
     EXPECT_EQ(fails(true), "failure-has-effect");
     EXPECT_EQ(fails(false), "nothing");
+    EXPECT_EQ(fails(true, usual & ~DMAUDIT_PROMISES_PROMPT), "nothing")
+        << "what it does with free pages is its own affair";
 }
 
 TEST(Block, is_scribbled_over_before_its_free_and_given_back_verbatim)

@@ -215,8 +215,8 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     if (refuse) {
         fail(RuleId::mmap_window, rec.at, buf,
-             "a window beyond the buffer's whole pages, or onto an opaque one, was not refused", Code{DMAUDIT_EINVAL},
-             Code{rc});
+             "a window of no pages, beyond the buffer's whole pages, or onto an opaque one, was not refused",
+             Code{DMAUDIT_EINVAL}, Code{rc});
         return rc;
     }
     if (at.at != rec.at.at + page * around_.page || (pages && at.len != pages * around_.page)) {

@@ -36,6 +36,18 @@ dmaudit_mapping Auditor::as_claimed(const dmaudit_mapping& m) const
     return out;
 }
 
+// A provider that uses its cookies again cannot tell a dead mapping from one that lives with the same numbers.
+bool Auditor::names_a_live_mapping(const dmaudit_mapping& claimed) const
+{
+    for (uint32_t i = 0; i < mappings_.live_count(); i++) {
+        const dmaudit_mapping& m = mappings_[mappings_.live(i)].inner;
+        if (m.device == claimed.device && m.cpu == claimed.cpu && m.bus == claimed.bus && m.size == claimed.size &&
+            m.direction == claimed.direction && m.cookie[0] == claimed.cookie[0] && m.cookie[1] == claimed.cookie[1])
+            return true;
+    }
+    return false;
+}
+
 int Auditor::illegal_unmap(const dmaudit_mapping& m, uint64_t used, uint32_t attrs)
 {
     const auto t = static_cast<Tag>(m.cookie[0]);
@@ -44,6 +56,8 @@ int Auditor::illegal_unmap(const dmaudit_mapping& m, uint64_t used, uint32_t att
         !mappings_.known(t) || mappings_[t].sg)
         return withheld;
     const dmaudit_mapping claimed = as_claimed(m);
+    if (violation_->rule != RuleId::bad_length && names_a_live_mapping(claimed))
+        return withheld;
     return must_refuse(t, inner_->streaming->unmap_single(ctx_, &claimed, used == every_byte ? m.size : used, attrs));
 }
 
@@ -54,6 +68,8 @@ int Auditor::illegal_sync(const dmaudit_mapping& m, uint64_t offset, uint64_t le
         !mappings_.known(t) || mappings_[t].sg || length == 0)
         return withheld;
     const dmaudit_mapping claimed = as_claimed(m);
+    if (violation_->rule == RuleId::use_after_unmap && names_a_live_mapping(claimed))
+        return withheld;
     return must_refuse(t, inner_->streaming->sync(ctx_, &claimed, offset, length, direction, phase));
 }
 

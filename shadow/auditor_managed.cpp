@@ -6,6 +6,14 @@ namespace dmaudit {
 
 using Entry = Resource::Kind;
 
+namespace {
+// All 64 bits of a name count: two that follow each other differ in a high one only.
+constexpr uint64_t group_name(uint64_t nth)
+{
+    return nth / 2 + 1 + ((nth & 1) << 63);
+}
+} // namespace
+
 // After a managed call: is what stays managed still there, as far as can be seen? What no longer is went too early.
 bool Auditor::managed_stands()
 {
@@ -36,7 +44,8 @@ bool Auditor::remains(const Resource& r) const
     if (!audits_ || !r.tag)
         return false;
     const Range pages = bytes_of(r.tag).lines(around_.page);
-    for (uint64_t at = pages.at; r.uncached && at < pages.end(); at += around_.page)
+    const bool prompt = promises(DMAUDIT_PROMISES_PROMPT); // else free pages may be left as they are
+    for (uint64_t at = pages.at; prompt && r.uncached && at < pages.end(); at += around_.page)
         if (evidence_->uncached({at, 1}))
             return true;
     return r.kind != Entry::pool &&
@@ -46,8 +55,9 @@ bool Auditor::remains(const Resource& r) const
 // The call that takes something managed succeeded.
 void Auditor::manage(Resource::Kind kind, uint32_t device, Tag tag, uint64_t uncached_before)
 {
-    const uint64_t more = evidence_->uncached_pages() - uncached_before;
-    const bool uncached = tag && more && more * around_.page >= bytes_of(tag).len;
+    const uint64_t now = evidence_->uncached_pages();
+    const bool uncached = tag && now > uncached_before && (now - uncached_before) * around_.page >= bytes_of(tag).len &&
+                          evidence_->uncached(bytes_of(tag));
     if (blocks_.known(tag))
         blocks_[tag].managed = true;
     if (pools_.known(tag))
@@ -108,7 +118,7 @@ int Auditor::release_group(uint32_t device, uint64_t nth)
             id--;
         id = id != 0 ? id - 1 : ledger_.next_id;
         const uint64_t uncached_before = evidence_->uncached_pages();
-        const int rc = inner_->managed->release_group(ctx_, device, id);
+        const int rc = inner_->managed->release_group(ctx_, device, group_name(id));
         if (violation_ || !managed_stands())
             return rc;
         if (rc == DMAUDIT_OK)
@@ -117,7 +127,7 @@ int Auditor::release_group(uint32_t device, uint64_t nth)
     }
     const uint64_t id = ledger_[first].id;
     return release_since(
-        device, first, [&] { return inner_->managed->release_group(ctx_, device, id); }, [] {});
+        device, first, [&] { return inner_->managed->release_group(ctx_, device, group_name(id)); }, [] {});
 }
 
 // May the client let everything managed on the device from position `first` on go?
@@ -284,7 +294,7 @@ int Auditor::open_group(uint32_t device)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     const bool refuse = !ledger_.bound(device);
     const uint64_t uncached_before = evidence_->uncached_pages(), id = ledger_.next_id++;
-    const int rc = inner_->managed->open_group(ctx_, device, id);
+    const int rc = inner_->managed->open_group(ctx_, device, group_name(id));
     if (violation_ || !managed_stands())
         return rc;
     if (rc != DMAUDIT_OK)

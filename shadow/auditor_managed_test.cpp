@@ -132,7 +132,7 @@ struct FakeProvider {
         coherent.free = [](void*, const dmaudit_block*) { return static_cast<int>(DMAUDIT_OK); };
         table.abi = DMAUDIT_ABI;
         table.struct_size = sizeof table;
-        table.promises = DMAUDIT_PROMISES_IOMMU;
+        table.promises = DMAUDIT_PROMISES_IOMMU | DMAUDIT_PROMISES_PROMPT;
         table.coherent = &coherent;
         table.managed = &managed;
     }
@@ -356,6 +356,18 @@ TEST_F(Managed, APoolThatStaysUncachedWasNeverReleased)
     provider.meddle = [](std::vector<Node>& n) { n.clear(); };
     auditor.unbind(nc);
     EXPECT_EQ(rule(), RuleId::never_released);
+}
+
+TEST_F(Managed, FreePagesMayStayUncachedWithoutThePromise)
+{
+    provider.table.promises &= ~uint64_t{DMAUDIT_PROMISES_PROMPT};
+    auditor.bind(nc);
+    uint32_t exclusive = 1;
+    Tag pool = 0;
+    EXPECT_EQ(auditor.declare_pool(nc, pool_memory, &exclusive, &pool, true), DMAUDIT_OK);
+    provider.meddle = [](std::vector<Node>& n) { n.clear(); };
+    auditor.unbind(nc);
+    EXPECT_EQ(rule(), RuleId::none);
 }
 
 TEST_F(Managed, WithoutADriverEverythingIsRefused)

@@ -132,7 +132,7 @@ TEST(Opaque, an_illegal_free_is_forwarded_without_an_address)
     t.auditor.forward_illegal(true);
     const auto b = t.opaque(page);
     auto wrong = b;
-    wrong.size = 1;
+    wrong.size = page + 1;
     bool null = false;
     t.provider.free = [&](const dmaudit_block& f) {
         null = f.cpu == nullptr;

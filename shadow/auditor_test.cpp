@@ -136,6 +136,33 @@ TEST(Forwarding, the_lie_reaches_the_provider_with_its_own_cookies_and_alias)
     EXPECT_EQ(t.found(), "free-mismatch");
 }
 
+TEST(Forwarding, what_a_provider_cannot_tell_is_not_forwarded)
+{
+    Audited t(usual | DMAUDIT_PROMISES_DETECTION);
+    t.auditor.forward_illegal(true);
+    t.provider.block_lies([](dmaudit_block& b) { b.cookie[0] = 77; });
+    auto b = t.block(zeroed());
+    const auto calls = [&](dmaudit_block c, const char* why) {
+        const unsigned n = t.calls_of([&] { t.auditor.free_coherent(c); });
+        EXPECT_EQ(t.take(), why);
+        return n;
+    };
+    auto fewer_bytes = b, more_pages = b;
+    fewer_bytes.size--;
+    more_pages.size += page;
+    EXPECT_EQ(calls(fewer_bytes, "free-mismatch"), 0u) << "as many pages";
+    const auto frees = t.provider.free;
+    t.provider.free = [](const dmaudit_block&) { return DMAUDIT_EFAULT; };
+    EXPECT_EQ(calls(more_pages, "free-mismatch"), 1u);
+    // A dead block, and one that lives at its place under its cookie.
+    t.provider.free = frees;
+    t.auditor.free_coherent(b);
+    const auto dead = b;
+    t.provider.next = arena.at;
+    b = t.block(zeroed());
+    EXPECT_EQ(calls(dead, "double-free"), 0u);
+}
+
 TEST(Forwarding, pool_releases_by_code_and_flag)
 {
     const auto answer = [](int rc, int ours) {

@@ -144,8 +144,10 @@ int Auditor::mmap_coherent(const dmaudit_block& b, uint64_t pgoff, uint64_t page
     if (refuse) {
         marks.hit(Mark::refused);
         if (rc == DMAUDIT_OK)
-            fail(RuleId::mmap_window, rec.at, tag, "pages of the block against the last page asked for", count,
-                 pgoff + pages);
+            fail(RuleId::mmap_window, rec.at, tag,
+                 "a window of no pages, or past the block's last one, was not refused: pages of the block, end of the "
+                 "window",
+                 count, pgoff + pages);
         return rc;
     }
     if (rc != DMAUDIT_OK) {

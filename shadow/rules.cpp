@@ -192,8 +192,8 @@ constexpr std::array<Rule, rule_count> table{{
      "a mapping was used, or taken back, that was never tested with dma_mapping_error",
      "Test every address that a map returns before the device gets it; a failed map must not be used at all."},
     {R::provider_crash, "provider-crash", provider, 248,
-     "the process died, was aborted or was ended while the provider ran (cases run in a child process only), or "
-     "metadata was freed that is none, or written past its end",
+     "the process died or was ended while the provider ran (in a child process), or metadata was freed that is none or "
+     "written past its end",
      "Replay with a debugger: nothing may abort, exit or fault across the provider's interface, whatever a client "
      "does."},
     {R::not_deterministic, "not-deterministic", provider, 758, "the same case, run again, took another course",

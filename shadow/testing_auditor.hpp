@@ -5,7 +5,7 @@
 namespace dmaudit::fakes {
 
 constexpr uint64_t usual = DMAUDIT_PROMISES_ALIGNMENT | DMAUDIT_PROMISES_LIMIT | DMAUDIT_PROMISES_BOUNDARY |
-                           DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_MAP_SYNC;
+                           DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_MAP_SYNC | DMAUDIT_PROMISES_PROMPT;
 
 struct Audited {
     FakeMachine machine;

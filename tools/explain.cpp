@@ -1,4 +1,5 @@
 // dmaudit explain and providers
+#include "harness/ops.hpp"
 #include "providers/providers.hpp"
 #include "shadow/classes.hpp"
 #include "shadow/rules.hpp"
@@ -15,8 +16,51 @@ std::string_view fault_text(Fault f)
     return f == Fault::provider ? "provider" : f == Fault::client ? "client" : "tool";
 }
 
+// How a step with this op is written: what may be left out in brackets, with what it is then.
+std::string usage(const Spec& op)
+{
+    const auto kinds = [](uint8_t objs) {
+        std::string out;
+        for (unsigned k = 0; k < obj_kinds; k++)
+            if (objs >> k & 1)
+                out += std::string(out.empty() ? "" : "|") + obj_prefix[k] + "N";
+        return out;
+    };
+    std::string made, rest;
+    for (const Field& f : op.fields) {
+        std::string words_of;
+        for (const Enumerator& e : words(f.shape))
+            words_of += (words_of.empty() ? "" : "|") + std::string(e.name);
+        const auto otherwise = default_of(f.shape);
+        if (f.shape == Shape::def)
+            made = kinds(f.objs) + " = ";
+        else if (f.name.empty())
+            rest += " " + kinds(f.objs);
+        else if (f.shape == Shape::flag)
+            rest += fmt::format(" [{}=yes]", f.name);
+        else if (f.shape == Shape::len)
+            rest += fmt::format(" [{}=]", f.name);
+        else if (!otherwise)
+            rest += fmt::format(" {}={}", f.name, words_of);
+        else if (!words_of.empty())
+            rest += fmt::format(" [{}={}]", f.name, words_of);
+        else
+            rest += fmt::format(" [{}=]", f.name);
+    }
+    return made + std::string(op.name) + rest;
+}
+
+int explain_ops()
+{
+    for (const Spec& op : specs())
+        fmt::print("{}\n    {}\n", usage(op), op.doc);
+    return exit_ok;
+}
+
 int explain(const std::string& name)
 {
+    if (name == "ops")
+        return explain_ops();
     if (name.empty()) {
         for (const Rule& r : rules())
             if (r.id != RuleId::none)
@@ -78,6 +122,8 @@ constexpr Bit bits[] = {{DMAUDIT_PROMISES_ALIGNMENT, "alignment"},
                         {DMAUDIT_PROMISES_COMPLETE, "complete search"},
                         {DMAUDIT_PROMISES_TEARDOWN, "teardown"},
                         {DMAUDIT_PROMISES_DETECTION_OF_MAPPINGS, "detection-of-mappings"},
+                        {DMAUDIT_PROMISES_PROMPT, "prompt"},
+                        {DMAUDIT_PROMISES_COMPLETE_IOVA, "complete-iova"},
                         {DMAUDIT_TRAIT_LAZY_FLUSH, "(lazy flush)"},
                         {DMAUDIT_TRAIT_IN_BAND, "(in-band metadata)"},
                         {DMAUDIT_TRAIT_PROCESS_WIDE, "(process-wide)"},
@@ -110,7 +156,8 @@ Action add_explain(CLI::App& app)
         std::string name, page, cases;
     };
     auto o = std::make_shared<Options>();
-    app.add_option("rule", o->name, "a rule's name; without it: all of them, a line each");
+    app.add_option("rule", o->name,
+                   "a rule's name, or `ops`: how each step of a case is written; without it: all rules, a line each");
     auto* cases = app.add_option("--cases", o->cases, "folder of the cases that break rules, for the page of rules");
     app.add_option("--markdown", o->page, "write the page of `rules` (with the cases below --cases) or of `classes`")
         ->check(CLI::IsMember({"rules", "classes"}));

@@ -45,6 +45,28 @@ void hint_at_crash()
     }
 }
 
+// One that does not come back keeps it silent. Asked for once, as an alarm that goes off while nothing moves on.
+volatile sig_atomic_t moved_on;
+void hint_at_hang()
+{
+    struct sigaction alarmed {};
+    alarmed.sa_flags = SA_RESTART;
+    alarmed.sa_handler = [](int) {
+        if (!moved_on) {
+            constexpr std::string_view text =
+                "dmaudit: nothing has ended for 20 s, a call of the provider or the minimising of a finding: with "
+                "--isolate a case that does not end becomes a finding\n";
+            [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+            alarm(0);
+            return;
+        }
+        moved_on = 0;
+        alarm(20);
+    };
+    sigaction(SIGALRM, &alarmed, nullptr);
+    alarm(20);
+}
+
 void summary(const Campaign& c, const Profile& profile, double seconds)
 {
     const Tally& t = c.tally();
@@ -92,8 +114,10 @@ int fuzz(const Options& o)
         return exit_unusable;
     }
     Campaign campaign(*provider, *profile, o.seed, o.isolate);
-    if (!campaign.runner().isolated())
+    if (!campaign.runner().isolated()) {
         hint_at_crash();
+        hint_at_hang();
+    }
     fmt::print("dmaudit fuzz: provider {}, profile {}, seeds from {}{}\n", provider->name, profile->name, o.seed,
                campaign.runner().isolated() ? ", in child processes" : "");
     const bool terminal = isatty(STDERR_FILENO) == 1;
@@ -105,6 +129,7 @@ int fuzz(const Options& o)
     const auto cases = [&] { return campaign.next_seed() - o.seed; };
     while ((o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
         campaign.step(o.runs ? o.runs - cases() : 256);
+        moved_on = 1;
         for (; saved < campaign.findings().size(); saved++) {
             const Finding& f = campaign.findings()[saved];
             const std::string text = print(f.value),
@@ -164,9 +189,10 @@ Action add_fuzz(CLI::App& app)
 {
     auto o = std::make_shared<Options>();
     app.add_option("--provider", o->provider, "a provider's name, or the path of a plugin")->capture_default_str();
-    app.add_option("--profile", o->profile,
-                   "all, streaming, coherent, pool, scatter, opaque, noncoherent, managed, dma_buf, hostile")
-        ->capture_default_str();
+    std::string names;
+    for (const Profile& p : profiles())
+        names += (names.empty() ? "" : ", ") + std::string(p.name);
+    app.add_option("--profile", o->profile, names)->capture_default_str();
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
     app.add_option("--runs", o->runs, "stop after so many cases");
     app.add_option("--ops", o->ops, "stop after so many executed operations");

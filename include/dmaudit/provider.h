@@ -26,7 +26,7 @@
  * refusal was avoidable cannot be known from outside) and THREAD_SAFETY; what is not promised is never reported as missing.
  *
  * Threads: the auditor and the fuzzer call a provider from one thread. A provider that sets
- * DMAUDIT_PROMISES_THREAD_SAFETY is also called from several threads at once (with a platform that allows it).
+ * DMAUDIT_PROMISES_THREAD_SAFETY may be called from several threads by others, with a platform that allows it.
  *
  * Growth: every struct begins with `struct_size`, set by the side that fills it; readers must not look beyond it. New
  * members are appended, bits and codes are never reused.
@@ -228,7 +228,8 @@ struct dmaudit_platform {
     /* The IOMMU. A device behind it (has_iommu = 1) reaches nothing but what is mapped for it, at the I/O virtual
      * addresses (IOVA) that the provider chooses, at most the device's limit; its bus_offset is 0. Everything is whole pages.
      * `rights`: DMAUDIT_IOMMU_READ, DMAUDIT_IOMMU_WRITE, as the device sees it.
-     * iommu_map: EINVAL (misaligned, not RAM, no rights, beyond the limit, something is mapped there), ENODEV (no IOMMU),
+     * iommu_map: EINVAL (misaligned, not RAM, no rights, beyond the limit, the page of
+     * DMAUDIT_NO_ADDRESS, something is mapped there), ENODEV (no IOMMU),
      * ENOMEM. iommu_unmap: EINVAL if any page of it is not mapped; the device may go on using what is unmapped until
      * iommu_flush, also in place of what is mapped there later. */
     int (*has_iommu)(void *self, uint32_t device);
@@ -280,25 +281,29 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_EDGE_BOUNCE (1ull << 7) /* and so are buffers that a non-coherent device may write and that share an edge line */
 #define DMAUDIT_PROMISES_MAP_SYNC (1ull << 8)    /* map and unmap do the cache work (Linux); else only sync does */
 #define DMAUDIT_PROMISES_KEEP_UNWRITTEN (1ull << 9) /* CPU writes not handed over survive a FROM_DEVICE mapping */
-#define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail with DMAUDIT_EFAULT, no effect */
+#define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail, no effect. Not asked of one that
+                                                  * is told from a legal one by nothing but bytes within the same pages,
+                                                  * or by nothing at all (so cookies should not come again at once) */
 #define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
 #define DMAUDIT_PROMISES_NO_KERNEL_MAPPING (1ull << 12) /* NO_KERNEL_MAPPING is honoured: such blocks have no CPU address */
 #define DMAUDIT_PROMISES_IOMMU (1ull << 13) /* serves devices behind an IOMMU; to others none is shown */
 #define DMAUDIT_PROMISES_MIN_ALIGN_MASK (1ull << 14) /* bounce buffers keep the address bits of the device's min_align_mask */
 #define DMAUDIT_PROMISES_RIGHTS (1ull << 15)    /* behind an IOMMU a device may do no more than the directions of its mappings say */
 #define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
-#define DMAUDIT_PROMISES_COMPLETE                                                                                                  \
-    (1ull << 17)                               /* nothing is refused for which the arenas have a free run of 2^order               \
-                                                * pages, aligned to its size in device addresses, that meets the request: a block, \
-                                                * or the bounce buffer of a mapping, at the buffer's place in its cache            \
-                                                * line. Behind an IOMMU the addresses are I/O virtual ones, from the               \
-                                                * second page up to twice the RAM, and a mapping's need no alignment. Nor          \
-                                                * is a mask refused that leaves such a page */
-#define DMAUDIT_PROMISES_TEARDOWN (1ull << 18) /* close gives back what lives, too; others are closed when nothing does */
-#define DMAUDIT_PROMISES_DETECTION_OF_MAPPINGS                                                                         \
-    (1ull << 19) /* unmaps, syncs and detaches of what is dead, of another device or                                   \
-                  * with other numbers than were mapped fail, no effect; so does a                                     \
-                  * put without a reference that is a caller's */
+/* Without an IOMMU nothing is refused for which the arenas have a free run of 2^order pages, aligned to its size in device
+ * addresses, that meets the request: a block, or the bounce buffer of a mapping, at the buffer's place in its cache line. */
+#define DMAUDIT_PROMISES_COMPLETE (1ull << 17)
+/* close gives back what lives, too; others are closed when nothing does. */
+#define DMAUDIT_PROMISES_TEARDOWN (1ull << 18)
+/* Unmaps, syncs and detaches fail, and change nothing, if what they name is dead, another device's or was mapped with other
+ * numbers; so does a put when no caller has a reference. */
+#define DMAUDIT_PROMISES_DETECTION_OF_MAPPINGS (1ull << 19)
+/* Freed pages are cached again when the call that frees them returns, and a call that fails leaves no page with another
+ * cacheability. Without it free pages are the provider's own affair until close. */
+#define DMAUDIT_PROMISES_PROMPT (1ull << 20)
+/* COMPLETE behind an IOMMU, too: the addresses are I/O virtual ones then, from the second page up to twice the RAM, and a
+ * mapping's need no alignment. A mask that leaves such a page is not refused. */
+#define DMAUDIT_PROMISES_COMPLETE_IOVA (1ull << 21)
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */
@@ -324,7 +329,8 @@ struct dmaudit_coherent {
      * its `cookie` stands for it in free and mmap. DMAUDIT_ZERO is not asked for together with it. What an earlier owner
      * left must not be seen through a window all the same. */
 
-    /* dma_mmap_attrs: a window of `pages` pages onto a live block, from its page `pgoff` on. Error: ENXIO. */
+    /* dma_mmap_attrs: a window of `pages` pages onto a live block, from its page `pgoff` on. Error: ENXIO (also of no
+     * pages). */
     int (*mmap)(void *ctx, const struct dmaudit_block *block, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
 
     /* dma_alloc_noncoherent: cached memory that reads zero, mapped for a device in one direction and with the CPU until
@@ -346,7 +352,9 @@ struct dmaudit_coherent {
 struct dmaudit_streaming {
     uint32_t struct_size;
     uint32_t reserved;
-    /* Give `request->size` bytes at `cpu` to a device. With DMAUDIT_ATTR_SKIP_CPU_SYNC no cache work is asked for.
+    /* Give `request->size` bytes at `cpu` to a device. With DMAUDIT_ATTR_SKIP_CPU_SYNC no cache work is asked for. A bounce
+     * buffer lies in an arena, shares no cache line with anybody, begins at the buffer's place in its cache line, and is
+     * copied into at every map, with SKIP too: what the device does not write comes back as it was.
      * Errors: EZERO or EINVAL (size 0), ENULL, EINVAL (direction, alignment), ENOMEM (no bounce slot), EMASK, EALIGN. */
     int (*map_single)(void *ctx, const struct dmaudit_request *request, void *cpu, uint32_t direction,
                       struct dmaudit_mapping *out);
@@ -372,12 +380,13 @@ struct dmaudit_pool {
      * knows exclusive pools only treats each as exclusive and says so in `*exclusive` (in and out).
      * Not asked for devices behind an IOMMU. Errors: EINVAL (size 0), EBUSY (has one), ENOMEM, ENODEV. */
     int (*declare)(void *ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t *exclusive);
-    /* dma_alloc_from_dev_coherent. Sizes are rounded up to 2^order pages. */
+    /* dma_alloc_from_dev_coherent. Sizes are rounded up to 2^order pages, and runs are aligned to that from the start of the
+     * pool; size 0 is refused. */
     int (*alloc_from)(void *ctx, uint32_t device, uint64_t size, struct dmaudit_block *out, int *ours);
     /* dma_release_from_dev_coherent. */
     int (*release_from)(void *ctx, uint32_t device, uint32_t order, void *cpu, int *ours);
     /* dma_mmap_from_dev_coherent: a window of `pages` pages onto the block of `size` bytes at `cpu`, from page `pgoff`
-     * on. Error: ENXIO. */
+     * on. Error: ENXIO (also of no pages). */
     int (*mmap_from)(void *ctx, uint32_t device, void *cpu, uint64_t size, uint64_t pgoff, uint64_t pages,
                      struct dmaudit_window *out, int *ours);
     /* dma_release_coherent_memory: the client takes the RAM back. Blocks still alive are dangling afterwards. */
@@ -411,7 +420,7 @@ struct dmaudit_parameters {
     uint32_t struct_size;
     uint32_t reserved;
     /* dma_set_mask: of streaming mappings, scatterlists and attachments. EIO: no address would be left (0 always is such a
-     * mask). A mask that is not smaller than the device's limit is always accepted. */
+     * mask). A mask that is not smaller than the device's limit is always accepted, also one that is not 2^n - 1. */
     int (*set_mask)(void *ctx, uint32_t device, uint64_t mask);
     /* dma_set_coherent_mask: the same of coherent, opaque and non-coherent memory. A pool's memory is placed by who
      * declares it, and is not concerned. */
@@ -458,7 +467,7 @@ struct dmaudit_dma_buf {
      * Errors: EINVAL (size 0, not whole pages), ENULL, ENOMEM, EFAULT (no live block). */
     int (*export_block)(void *ctx, const struct dmaudit_block *block, const char *name, uint64_t *buf);
     int (*export_pages)(void *ctx, void *cpu, uint64_t size, const char *name, uint64_t *buf);
-    /* dma_buf_fd: on success the caller's reference belongs to the descriptor. Lowest free number first. */
+    /* dma_buf_fd: on success the caller's reference belongs to the descriptor. The lowest free number, from 0 on. */
     int (*fd)(void *ctx, uint64_t buf, int *fd);
     /* close(2) and dup(2). Error: EBADF. */
     int (*close_fd)(void *ctx, int fd);
@@ -480,7 +489,7 @@ struct dmaudit_dma_buf {
     /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page, or no CPU mapping. */
     int (*kmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void **cpu);
     int (*kunmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void *cpu);
-    /* dma_buf_mmap. EINVAL: beyond the buffer's whole pages. */
+    /* dma_buf_mmap. EINVAL: beyond the buffer's whole pages, or of none. */
     int (*mmap)(void *ctx, uint64_t buf, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
     /* dma_buf_vmap, dma_buf_vunmap: counted; every vmap gives the same address. */
     int (*vmap)(void *ctx, uint64_t buf, void **cpu);
