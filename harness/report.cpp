@@ -31,6 +31,8 @@ std::string numbers_text(const Violation& v)
         return fmt::format(": expected {:#x}, found {:#x}", v.expected, v.got);
     case Numbers::codes:
         return fmt::format(": expected {}, found {}", result_name(v.expected), result_name(v.got));
+    case Numbers::address:
+        return fmt::format(": device address {:#x}", v.got);
     case Numbers::none:
         break;
     }

@@ -85,7 +85,7 @@ TEST(Report, of_a_provider_s_mistake)
               R"(dmaudit.cc:1: ASSERTION FAILED: dmaudit corrupts-neighbour C.d->map_single
 DEDUP_TOKEN: corrupts-neighbour--C.d--map_single
 
-corrupts-neighbour: a call changed client bytes outside its own range
+corrupts-neighbour: a call changed or dropped client bytes that were not its to change, most often beside its range
   the provider's fault (CWE-787; provider: careless)
 
   op 2    m0 = map_single b0 len=64 dir=to_device
@@ -104,7 +104,7 @@ corrupts-neighbour: a call changed client bytes outside its own range
     0x00008000c080  ................ ................ ................ ................
     (r device's, to_device, W CPU's, written, . nobody's)
 
-  Look for copies that are too long, and for an invalidate that drops a neighbour's dirty bytes in an edge line.
+  Look for copies that are too long, and for an invalidate of dirty bytes: a neighbour's in an edge line, or ones to clean first.
 )");
 }
 

@@ -158,7 +158,7 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
     const auto at = machine_.reach(device, bus + off, len, write ? unsigned{Iommu::write} : unsigned{Iommu::read});
     if (!at) {
         session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0, bus + off,
-                       Numbers::values});
+                       Numbers::address});
         return Skip::executed;
     }
     if (!write) {

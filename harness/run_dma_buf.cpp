@@ -226,7 +226,7 @@ Skip Run::access_attachment(Tag t, uint32_t device, uint64_t off, uint64_t len, 
                                        write ? unsigned{Iommu::write} : unsigned{Iommu::read});
         if (!at) {
             session_.fail({RuleId::wrong_translation, 0, original, t, "the device faults on a legal access", 0,
-                           rec.segments[i].bus + into, Numbers::values});
+                           rec.segments[i].bus + into, Numbers::address});
             return Skip::executed;
         }
         if (write)

@@ -134,6 +134,14 @@ void Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what, Code 
     violation_->numbers = Numbers::codes;
 }
 
+void Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what, Bus bus)
+{
+    if (violation_)
+        return;
+    fail(rule, bytes, object, what, 0, bus.at);
+    violation_->numbers = Numbers::address;
+}
+
 bool Auditor::judge(Event e, Range r, Tag object)
 {
     if (!audits_)

@@ -32,10 +32,13 @@ constexpr bool power_of_two(uint64_t v)
     return (v & (v - 1)) == 0;
 }
 
-// What the two numbers of a violation are: nothing, values, or DMAUDIT_ codes.
-enum class Numbers : uint8_t { none, values, codes };
+// What the numbers of a violation are: nothing, two values, two DMAUDIT_ codes, or one device address.
+enum class Numbers : uint8_t { none, values, codes, address };
 struct Code {
     int rc;
+};
+struct Bus {
+    uint64_t at;
 };
 
 struct Violation {
@@ -228,6 +231,7 @@ class Auditor {
     std::nullopt_t fail(RuleId, Range, Tag, const char* what);
     void fail(RuleId, Range, Tag, const char* what, uint64_t expected, uint64_t got);
     void fail(RuleId, Range, Tag, const char* what, Code expected, Code got);
+    void fail(RuleId, Range, Tag, const char* what, Bus);
     bool judge(Event, Range, Tag); // false and a violation
     void apply(Event, Range);
     void own(Range, uint32_t tag);

@@ -328,8 +328,8 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
 bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
 {
     const Range whole = bufs_[rec.buf].at;
-    const auto wrong = [&](RuleId rule, const char* what, uint64_t expected, uint64_t got) {
-        fail(rule, whole, attachment, what, expected, got);
+    const auto wrong = [&](RuleId rule, const char* what, auto... numbers) {
+        fail(rule, whole, attachment, what, numbers...);
         return false;
     };
     if (rec.n == 0 || rec.n > SgRecord::most)
@@ -342,14 +342,14 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
             return wrong(RuleId::wrong_translation, "bytes of the segments against the buffer's", whole.len,
                          done + s.length);
         if (s.bus == DMAUDIT_NO_ADDRESS || last < s.bus)
-            return wrong(RuleId::wrong_translation, "not a device address", 0, s.bus);
+            return wrong(RuleId::wrong_translation, "not a device address", Bus{s.bus});
         if (const uint64_t reach = reach_of(rec.device, false); last > reach)
             return wrong(RuleId::beyond_limit, "last device address of a segment against the limit", reach, last);
         const auto target = evidence_->translate(rec.device, s.bus, s.length);
         if (!target || !evidence_->reaches(rec.device, s.bus, s.length, rec.direction != Direction::from,
                                            rec.direction != Direction::to))
-            return wrong(RuleId::wrong_translation, "a device address does not lead to memory that it may use", 0,
-                         s.bus);
+            return wrong(RuleId::wrong_translation, "a device address does not lead to memory that it may use",
+                         Bus{s.bus});
         if (!check_rights(rec.device, s.bus, {whole.at + done, s.length}, rec.direction, attachment))
             return false;
         rec.targets[i] = {*target, s.length};
@@ -360,8 +360,8 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                                      (owner_of(hit->state) == Owner::shared || owner_of(hit->state) == Owner::opaque)
                                  ? RuleId::wrong_translation
                                  : RuleId::overlap,
-                             "the importer's addresses lead neither to the buffer nor to the provider's own memory", 0,
-                             s.bus);
+                             "the importer's addresses lead neither to the buffer nor to the provider's own memory",
+                             Bus{s.bus});
             rec.bounced = true;
         }
         done += s.length;

@@ -70,7 +70,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
             return fail(RuleId::wrong_return, {}, 0, "a block without a CPU mapping has got a CPU address"), false;
         const auto target = evidence_->translate(req.device, b.bus, req.size);
         if (!target)
-            return fail(RuleId::wrong_translation, {}, 0, "the device address does not lead to RAM", 0, b.bus), false;
+            return fail(RuleId::wrong_translation, {}, 0, "the device address does not lead to RAM", Bus{b.bus}), false;
         at = *target;
     } else {
         if (cpu < around_.provider_view || cpu >= around_.provider_view + around_.ram)
@@ -102,7 +102,7 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
                    limit = std::min(req.limit ? req.limit : every_byte, reach);
     bool reachable = true;
     if (b.bus == DMAUDIT_NO_ADDRESS || last < b.bus)
-        return fail(RuleId::wrong_translation, r, pool, "not a device address", 0, b.bus), false;
+        return fail(RuleId::wrong_translation, r, pool, "not a device address", Bus{b.bus}), false;
     if (last > limit) {
         if (promises(DMAUDIT_PROMISES_LIMIT))
             return fail(RuleId::beyond_limit, r, pool, "last device address of the block against the limit", limit,
@@ -126,7 +126,10 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     if (const Direction d = mapped_by(e);
         iommu(req.device) && reachable &&
         !evidence_->reaches(req.device, b.bus, req.size, d != Direction::from, d != Direction::to))
-        return fail(RuleId::wrong_translation, r, pool, "the IOMMU denies the device a part of the block"), false;
+        return fail(RuleId::wrong_translation, r, pool,
+                    "the IOMMU denies the device a part of the block, or an old translation, not flushed, is in the "
+                    "way"),
+               false;
     if (reachable && noncoherent && !check_rights(req.device, b.bus, r, mapped_by(e), pool))
         return false;
     if (nc && !cached && !evidence_->uncached(r))

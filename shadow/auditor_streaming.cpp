@@ -124,7 +124,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                    limit = std::min(req.limit ? req.limit : every_byte, reach);
     MappingRecord rec{r, {}, m, req.device, d, object, true, false, false, {}, false, sg};
     if (m.bus == DMAUDIT_NO_ADDRESS || last < m.bus)
-        return fail(RuleId::wrong_translation, r, object, "not a device address", 0, m.bus), 0;
+        return fail(RuleId::wrong_translation, r, object, "not a device address", Bus{m.bus}), 0;
     if (last > limit) {
         if (promises(DMAUDIT_PROMISES_LIMIT))
             return fail(RuleId::beyond_limit, r, object, "last device address of the mapping against the limit", limit,
@@ -140,11 +140,13 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                0;
     const auto target = evidence_->translate(req.device, m.bus, r.len);
     if (!target)
-        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", 0, m.bus), 0;
+        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", Bus{m.bus}), 0;
     if (iommu(req.device) && rec.reachable &&
         !evidence_->reaches(req.device, m.bus, r.len, d != Direction::from, d != Direction::to))
-        return fail(RuleId::wrong_translation, r, object, "the IOMMU denies the device what its direction needs", 0,
-                    m.bus),
+        return fail(RuleId::wrong_translation, r, object,
+                    "the IOMMU denies the device what its direction needs, or an old translation, not flushed, is in "
+                    "the way",
+                    Bus{m.bus}),
                0;
     rec.target = {*target, r.len};
     rec.bounced = *target != r.at;

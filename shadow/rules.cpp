@@ -26,7 +26,8 @@ constexpr std::array<Rule, rule_count> table{{
      "the last byte of a block or mapping is beyond what the device can drive or the caller allowed (inclusive)",
      "Compare address + size - 1 with the limit, for the bounce slot too, and without wrapping."},
     {R::crosses_boundary, "crosses-boundary", provider, 131,
-     "the device range crosses a multiple of the boundary that was asked for",
+     "a device range crosses a multiple of the boundary that was asked for, or a segment is longer than the device "
+     "takes",
      "(first ^ last) must lie below the boundary, in device addresses; a bounce slot must obey it as well."},
     {R::wrong_translation, "wrong-translation", provider, 682,
      "the device address does not lead to memory that stands for the caller's bytes",
@@ -38,8 +39,10 @@ constexpr std::array<Rule, rule_count> table{{
      "Zero after the page has become uncached, or clean the lines before; zero all of the size that was asked for."},
     {R::leaks_old_data, "leaks-old-data", provider, 226, "bytes of an earlier owner became visible",
      "Zero whole pages of what can be mapped to user space, and never copy out bounce bytes that were not copied in."},
-    {R::corrupts_neighbour, "corrupts-neighbour", provider, 787, "a call changed client bytes outside its own range",
-     "Look for copies that are too long, and for an invalidate that drops a neighbour's dirty bytes in an edge line."},
+    {R::corrupts_neighbour, "corrupts-neighbour", provider, 787,
+     "a call changed or dropped client bytes that were not its to change, most often beside its range",
+     "Look for copies that are too long, and for an invalidate of dirty bytes: a neighbour's in an edge line, or ones "
+     "to clean first."},
     {R::lost_capacity, "lost-capacity", provider, 401, "memory that was given back cannot be had again",
      "A release must free what the allocation took; look at error paths, at what close leaves, at masks that were "
      "refused."},
