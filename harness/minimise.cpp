@@ -249,31 +249,37 @@ class Minimiser {
         return any;
     }
 
-    // A size that others repeat (lengths of maps, syncs, accesses) only goes down together with them.
+    // A size that others repeat (lengths of maps, syncs, accesses) only goes down together with them, and places near its
+    // end only with it.
+    bool try_size(uint64_t old, uint64_t v, bool places_too)
+    {
+        Case c = best_.value;
+        for (unsigned i = 0; i < c.count; i++) {
+            const Layout& k = layouts()[c.steps[i].op];
+            for (const uint8_t a : {k.size, k.len})
+                if (a != Layout::absent && c.steps[i].arg[a] == old)
+                    c.steps[i].arg[a] = v;
+            if (places_too && k.off != Layout::absent && c.steps[i].arg[k.off] >= old - v)
+                c.steps[i].arg[k.off] -= old - v;
+        }
+        return accept(c);
+    }
     bool shrink_together(unsigned step)
     {
         bool any = false;
         const Layout& l = layouts()[best_.value.steps[step].op];
         if (l.size == Layout::absent && l.len == Layout::absent)
             return false;
-        const uint64_t old = best_.value.steps[step].arg[l.size != Layout::absent ? l.size : l.len];
+        const auto size = [&] { return best_.value.steps[step].arg[l.size != Layout::absent ? l.size : l.len]; };
         const World& w = best_.value.world;
-        for (const uint64_t v :
-             {uint64_t{1}, uint64_t{8}, w.line, 2 * w.line, w.page, old / 2, old & ~(w.line - 1), old - 1}) {
-            if (v >= old)
-                continue;
-            Case c = best_.value;
-            for (unsigned i = 0; i < c.count; i++) {
-                const Layout& k = layouts()[c.steps[i].op];
-                for (const uint8_t a : {k.size, k.len})
-                    if (a != Layout::absent && c.steps[i].arg[a] == old)
-                        c.steps[i].arg[a] = v;
-            }
-            if (accept(c)) {
+        for (const uint64_t v : {uint64_t{1}, uint64_t{8}, w.line, 2 * w.line, w.page, size() & ~(w.line - 1)})
+            if (v < size() && try_size(size(), v, false)) {
                 any = true;
                 break;
             }
-        }
+        for (uint64_t cut = size() / 2; cut > 0 && !spent(); cut /= 2)
+            while (cut < size() && (try_size(size(), size() - cut, false) || try_size(size(), size() - cut, true)))
+                any = true;
         return any;
     }
 
