@@ -1,5 +1,6 @@
 // What auditing costs: the same cases with and without the auditor, in turns, in one process; the data oracle's work is
-// done in both. Also what a reset costs. Prints the median of the ratios. Arguments: the profiles, if not the usual four.
+// done in both. Also what a reset costs. Prints the median of the ratios. Arguments: the profiles, if not the usual
+// four.
 #include "harness/execute.hpp"
 #include "harness/generate.hpp"
 #include "providers/builtin/builtin.hpp"

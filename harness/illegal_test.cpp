@@ -28,7 +28,9 @@ struct Gullible : Table {
         scatter.unmap_sgtable = [](void* ctx, const dmaudit_sg* sg, uint32_t attrs) -> int {
             return builtin_provider().scatter->unmap_sgtable(ctx, sg, attrs), DMAUDIT_OK;
         };
-        dma_buf.put = [](void* ctx, uint64_t id) -> int { return builtin_provider().dma_buf->put(ctx, id), DMAUDIT_OK; };
+        dma_buf.put = [](void* ctx, uint64_t id) -> int {
+            return builtin_provider().dma_buf->put(ctx, id), DMAUDIT_OK;
+        };
         dma_buf.detach = [](void* ctx, uint64_t id, uint64_t attachment) -> int {
             return builtin_provider().dma_buf->detach(ctx, id, attachment), DMAUDIT_OK;
         };
@@ -109,9 +111,10 @@ TEST(Illegal, calls_that_are_refused_and_have_an_effect)
 TEST(Illegal, calls_that_nobody_can_tell_from_legal_ones)
 {
     // Another reference lives, and has the same name.
-    EXPECT_EQ(run(world + "x0 = export_pages\ndma_buf_fd x0\nx1 = dma_buf_get fd=0\ndma_buf_put x0\n", Gullible().provider)
-                  .found(),
-              "double-free");
+    EXPECT_EQ(
+        run(world + "x0 = export_pages\ndma_buf_fd x0\nx1 = dma_buf_get fd=0\ndma_buf_put x0\n", Gullible().provider)
+            .found(),
+        "double-free");
     // A client that tests no mapping for its error uses a good one all the same.
     EXPECT_EQ(run("world banks=64K@0x80000000 check_errors=yes\n" + mapped + "unmap_single m0\n", Gullible().provider)
                   .found(),

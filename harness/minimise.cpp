@@ -249,8 +249,8 @@ class Minimiser {
         return any;
     }
 
-    // A size that others repeat (lengths of maps, syncs, accesses) only goes down together with them, and places near its
-    // end only with it.
+    // A size that others repeat (lengths of maps, syncs, accesses) only goes down together with them, and places near
+    // its end only with it.
     bool try_size(uint64_t old, uint64_t v, bool places_too)
     {
         Case c = best_.value;

@@ -12,7 +12,6 @@ struct Capacity {
     // mapped at a time, if that takes bounce slots or addresses of an IOMMU.
 
     uint64_t bytes = 0, mappings = 0;
-
     bool less_than(const Capacity& o) const { return bytes < o.bytes || mappings < o.mappings; }
     Capacity common(const Capacity& o) const { return {std::min(bytes, o.bytes), std::min(mappings, o.mappings)}; }
 };

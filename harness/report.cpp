@@ -110,7 +110,7 @@ class History final : public StepTrace {
                 out += fmt::format("  {} op {:<3} {}\n", here ? '*' : ' ', i, print(case_.steps[i]));
         }
         if (until > few)
-            out += fmt::format("    of {} ops; dmaudit min makes the case shorter\n", until);
+            out += fmt::format("    of {} ops\n", until);
         return out;
     }
 

@@ -103,8 +103,7 @@ Skip Run::use_of_nothing(const Step& s)
     const uint64_t name = s.arg[l.use];
     if (name_kind(name) != obj_mapping || !failed_maps_[name_number(name)])
         return Skip::not_made;
-    auditor_.found(
-        {RuleId::unchecked_mapping_error, 0, {}, 0, "the map failed, and what it returned is used"});
+    auditor_.found({RuleId::unchecked_mapping_error, 0, {}, 0, "the map failed, and what it returned is used"});
     return Skip::illegal;
 }
 

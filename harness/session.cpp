@@ -76,7 +76,7 @@ void Session::close()
     if (sound && machine_.meta_error())
         fail({RuleId::provider_crash, 0, {}, 0, "meta_free of what meta_alloc did not give, or twice"});
     if (sound && machine_.meta_overrun())
-        fail({RuleId::provider_crash, 0, {}, 0, "bytes past the end of what meta_alloc gave were written"});
+        fail({RuleId::provider_crash, 0, {}, 0, "bytes before or behind what meta_alloc gave were written"});
     if (sound && machine_.metadata_kept())
         fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind"});
     if (sound && machine_.translations())

@@ -3,6 +3,7 @@
 #include "machine/bytes.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -13,10 +14,11 @@ struct alignas(std::max_align_t) Machine::Meta {
     Meta *next, *prev;
     const Machine* owner; // null once given back: the heap keeps its own notes in the first words only
     size_t bytes;
+    std::array<uint8_t, 16> front; // guard bytes, as there are behind
 };
 
 namespace {
-// Behind each piece of metadata; AddressSanitizer has its own.
+// Behind each piece of metadata; AddressSanitizer has its own there.
 #ifdef DMAUDIT_ASAN
 constexpr size_t guard_bytes = 0;
 #else
@@ -81,7 +83,8 @@ Machine::Machine() : cache_(ram_.door())
         auto* meta = static_cast<Meta*>(std::malloc(sizeof(Meta) + bytes + guard_bytes));
         if (!meta)
             return nullptr;
-        *meta = {m.metas_, nullptr, &m, bytes};
+        *meta = {m.metas_, nullptr, &m, bytes, {}};
+        meta->front.fill(guard_value);
         m.meta_bytes_ += bytes;
         if (m.metas_)
             m.metas_->prev = meta;
@@ -101,6 +104,7 @@ Machine::Machine() : cache_(ram_.door())
             return;
         }
         m.meta_overrun_ |=
+            std::any_of(meta->front.begin(), meta->front.end(), [](uint8_t b) { return b != guard_value; }) ||
             std::any_of(guard_of(meta), guard_of(meta) + guard_bytes, [](uint8_t b) { return b != guard_value; });
         deface(meta);
         meta->owner = nullptr;

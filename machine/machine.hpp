@@ -118,10 +118,7 @@ class Machine {
     bool lock_error() const { return lock_error_; } // a lock was taken twice, given back twice, or kept
     unsigned locks_held() const { return locks_held_; }
     bool meta_error() const { return meta_error_; } // memory was given back that meta_alloc did not give, or twice
-    bool meta_overrun() const
-    {
-        return meta_overrun_;
-    } // bytes past the end of metadata were written; seen when it is freed
+    bool meta_overrun() const { return meta_overrun_; } // bytes beside metadata were written; seen when it is freed
     bool metadata_kept() const { return metas_ != nullptr; } // not given back yet
     const std::string& log() const { return log_; }          // what the provider logged, at most 4 KiB
 

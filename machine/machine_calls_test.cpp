@@ -219,6 +219,17 @@ TEST_F(MachineTest, WhatIsNoMetadataIsNotFreed)
     EXPECT_FALSE(machine.meta_error());
 }
 
+TEST_F(MachineTest, AWriteBeforeMetadataIsSeen)
+{
+    for (const uint64_t value : {uint64_t{0}, uint64_t{1} << 13, uint64_t{1} << 40}) {
+        auto* inside = static_cast<uint64_t*>(meta_alloc(64));
+        inside[-1] = value; // in one piece of the heap with it: AddressSanitizer has nothing to say
+        platform().meta_free(self(), inside);
+        EXPECT_TRUE(machine.meta_overrun()) << value;
+        begin(two_banks());
+    }
+}
+
 // AddressSanitizer sees the write itself.
 #ifndef DMAUDIT_ASAN
 TEST_F(MachineTest, AWritePastTheEndOfMetadataIsSeen)

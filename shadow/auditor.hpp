@@ -245,14 +245,14 @@ class Auditor {
     bool check_tested(Tag mapping);
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
-    bool cannot_be_told(const dmaudit_block& claimed) const;
+    bool cannot_be_told(const dmaudit_block& claimed, std::optional<uint32_t> direction = {}) const;
     int illegal_free(const dmaudit_block&, bool pool, int* ours, bool managed = false);
     int pass_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
     bool check_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
     int illegal_noncoherent_free(const dmaudit_block&, uint32_t direction, Via via);
 
     // illegal calls, passed on: each returns what the auditor's call returns
-    bool passes_on(std::initializer_list<RuleId> mistakes) const;
+    bool passes_on(uint32_t device, std::initializer_list<RuleId> mistakes) const;
     int must_refuse(Tag, int rc);
     dmaudit_mapping as_claimed(const dmaudit_mapping&) const;
     bool names_a_live_mapping(const dmaudit_mapping& claimed) const;

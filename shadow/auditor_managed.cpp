@@ -44,7 +44,8 @@ bool Auditor::remains(const Resource& r) const
     if (!audits_ || !r.tag)
         return false;
     const Range pages = bytes_of(r.tag).lines(around_.page);
-    const bool prompt = promises(DMAUDIT_PROMISES_PROMPT); // else free pages may be left as they are
+    // Else free pages may be left as they are; a pool's are the client's.
+    const bool prompt = promises(DMAUDIT_PROMISES_PROMPT) || r.kind == Entry::pool;
     for (uint64_t at = pages.at; prompt && r.uncached && at < pages.end(); at += around_.page)
         if (evidence_->uncached({at, 1}))
             return true;

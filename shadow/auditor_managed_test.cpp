@@ -362,12 +362,19 @@ TEST_F(Managed, FreePagesMayStayUncachedWithoutThePromise)
 {
     provider.table.promises &= ~uint64_t{DMAUDIT_PROMISES_PROMPT};
     auditor.bind(nc);
-    uint32_t exclusive = 1;
-    Tag pool = 0;
-    EXPECT_EQ(auditor.declare_pool(nc, pool_memory, &exclusive, &pool, true), DMAUDIT_OK);
+    block(nc);
     provider.meddle = [](std::vector<Node>& n) { n.clear(); };
     auditor.unbind(nc);
     EXPECT_EQ(rule(), RuleId::none);
+}
+
+TEST_F(Managed, PagesThatStayUncachedWereNeverReleasedWithIt)
+{
+    auditor.bind(nc);
+    block(nc);
+    provider.meddle = [](std::vector<Node>& n) { n.clear(); };
+    auditor.unbind(nc);
+    EXPECT_EQ(rule(), RuleId::never_released);
 }
 
 TEST_F(Managed, WithoutADriverEverythingIsRefused)

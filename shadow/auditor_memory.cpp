@@ -297,21 +297,6 @@ bool Auditor::check_block(const dmaudit_block& b, bool by_cpu_only, bool managed
     return judge(Event::block_free, rec.at, tag);
 }
 
-// Is a free of it also what a legal one might look like? One of a live block with a size of as many pages, or of a dead
-// one whose like lives at its place and under its cookie.
-bool Auditor::cannot_be_told(const dmaudit_block& claimed) const
-{
-    const auto pages = [this](uint64_t size) { return (size + around_.page - 1) / around_.page; };
-    for (uint32_t i = 0; i < blocks_.live_count(); i++) {
-        const dmaudit_block& b = blocks_[blocks_.live(i)].inner;
-        if (b.device == claimed.device && b.cpu == claimed.cpu && b.bus == claimed.bus && b.flags == claimed.flags &&
-            b.attrs == claimed.attrs && b.cookie[0] == claimed.cookie[0] && b.cookie[1] == claimed.cookie[1] &&
-            pages(b.size) == pages(claimed.size))
-            return true;
-    }
-    return false;
-}
-
 // An illegal free: a provider that promises to detect it must refuse it.
 int Auditor::illegal_free(const dmaudit_block& b, bool pool, int* ours, bool managed)
 {

@@ -105,8 +105,7 @@ int Auditor::illegal_noncoherent_free(const dmaudit_block& b, uint32_t direction
     forwarded.cookie[1] = blocks_[tag].inner.cookie[1];
     forwarded.cpu =
         blocks_[tag].opaque ? nullptr : static_cast<uint8_t*>(b.cpu) - around_.client_view + around_.provider_view;
-    if (violation_->rule != RuleId::wrong_kind && cannot_be_told(forwarded) &&
-        direction == linux_direction(blocks_[tag].direction))
+    if (violation_->rule != RuleId::wrong_kind && cannot_be_told(forwarded, direction))
         return withheld;
     return must_refuse(tag, pass_noncoherent_free(forwarded, direction, via));
 }

@@ -19,6 +19,10 @@ int Auditor::declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* o
         ctx_, device, phys, phys + bus_offset(device), at.len, &exclusive_now);
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && evidence_->uncached_pages() != uncached_before) // the client's own pages
+        return fail(RuleId::failure_has_effect, at, 0, "a pool was refused, and pages have another cacheability",
+                    uncached_before, evidence_->uncached_pages()),
+               rc;
     if (rc != DMAUDIT_OK)
         return refused(refuse, uncached_before, 0), rc;
     if (refuse)

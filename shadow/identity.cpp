@@ -39,7 +39,7 @@ template <int L> void set_part(const Levels& levels, uint64_t number, uint64_t f
     if (entry == tag)
         return;
     uint32_t* node = level<L - 1>(levels) + number * 64;
-    if (entry != mixed_tag) { // the rest keeps the other tag
+    if (entry != mixed_tag) {         // the rest keeps the other tag
         std::fill_n(node, 64, entry); // what was there is stale
         entry = mixed_tag;
         set_in<L - 1>(levels, from, to, tag);

@@ -53,7 +53,8 @@ constexpr std::array<Rule, rule_count> table{{
      "Undo in reverse order on every error path, and test before the first change."},
     {R::wrong_return, "wrong-return", provider, 393,
      "a result code or routing flag is not the one that the contract names",
-     "Size 0 is refused, what is legal never as a mistake (EINVAL, EFAULT); a pool answers 1 when it has no room."},
+     "Size 0 is refused, what is legal never as a mistake (EINVAL, EFAULT), what is illegal where that is promised; a "
+     "full pool answers 1."},
     {R::missing_clean, "missing-clean", provider, 1250,
      "CPU data was handed to a device, or its pages made uncached, while it was only in the cache",
      "Clean what the device reads: the bounce slot, not the original; and every line before its page becomes "
@@ -196,7 +197,7 @@ constexpr std::array<Rule, rule_count> table{{
      "Test every address that a map returns before the device gets it; a failed map must not be used at all."},
     {R::provider_crash, "provider-crash", provider, 248,
      "the process died or was ended while the provider ran (in a child process), or metadata was freed that is none or "
-     "written past its end",
+     "written beyond its ends",
      "Replay with a debugger: nothing may abort, exit or fault across the provider's interface, whatever a client "
      "does."},
     {R::not_deterministic, "not-deterministic", provider, 758, "the same case, run again, took another course",

@@ -16,7 +16,7 @@ std::string_view fault_text(Fault f)
     return f == Fault::provider ? "provider" : f == Fault::client ? "client" : "tool";
 }
 
-// How a step with this op is written: what may be left out in brackets, with what it is then.
+// How a step with this op is written; what may be left out stands in brackets.
 std::string usage(const Spec& op)
 {
     const auto kinds = [](uint8_t objs) {

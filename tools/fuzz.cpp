@@ -57,8 +57,7 @@ void hint_at_hang()
                 "dmaudit: nothing has ended for 20 s, a call of the provider or the minimising of a finding: with "
                 "--isolate a case that does not end becomes a finding\n";
             [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
-            alarm(0);
-            return;
+            return; // once is enough
         }
         moved_on = 0;
         alarm(20);

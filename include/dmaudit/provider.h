@@ -213,7 +213,7 @@ struct dmaudit_platform {
      * (not page aligned, not RAM), DMAUDIT_EBUSY (a client's cached bytes lie in the pages), DMAUDIT_ENOMEM. */
     int (*set_uncached)(void *self, uint64_t phys, uint64_t len, int on);
 
-    /* Memory for the provider's own records, aligned for any type, never seen by a device. meta_alloc may fail (null),
+    /* Memory for the provider's own records, aligned for any type, of no particular contents, never seen by a device. meta_alloc may fail (null),
      * and does beyond 16 MiB in all. */
     void *(*meta_alloc)(void *self, size_t bytes);
     void (*meta_free)(void *self, void *p);
@@ -483,7 +483,8 @@ struct dmaudit_dma_buf {
      * sg->entries is not used. EBUSY: mapped in a direction that does not include this one. */
     int (*map_attachment)(void *ctx, uint64_t attachment, uint32_t direction, struct dmaudit_sg *sg);
     int (*unmap_attachment)(void *ctx, uint64_t attachment, const struct dmaudit_sg *sg, uint32_t direction);
-    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest. */
+    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest; a
+     * begin for to_device changes no byte. */
     int (*begin_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     int (*end_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page, or no CPU mapping. */
