@@ -83,7 +83,7 @@ uint64_t bytes_at_once(Session& s, uint32_t device)
 Capacity capacity(Session& s, uint32_t device)
 {
     const uint64_t bytes = bytes_at_once(s, device);
-    return {bytes, s.violation() ? 0 : mappings_at_once(s, device)};
+    return {bytes, bytes || s.violation() ? 0 : mappings_at_once(s, device)};
 }
 
 void FirstRequests::coherent(const dmaudit_request& req, Tag pool, const Auditor&)
