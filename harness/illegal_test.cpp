@@ -107,6 +107,89 @@ TEST(Illegal, calls_that_are_refused_and_have_an_effect)
     EXPECT_EQ(run(world + mapped + "unmap_single m0 used=64\n", t.provider).found(), "clean");
 }
 
+// Gives everything the same cookies and numbers again: of each kind one lives at a time, and what is said of a dead one
+// is true of its successor. It compares nothing else, and promises all the same.
+struct Forgetful : Table {
+    inline static dmaudit_mapping mapping;
+    inline static uintptr_t list[2];
+    inline static uint64_t buffer, attachment;
+    dmaudit_scatter scatter = *builtin_provider().scatter;
+    dmaudit_dma_buf dma_buf = *builtin_provider().dma_buf;
+    static dmaudit_sg with_its_cookies(dmaudit_sg sg)
+    {
+        sg.cookie[0] = list[0], sg.cookie[1] = list[1];
+        return sg;
+    }
+    Forgetful()
+    {
+        provider.scatter = &scatter;
+        provider.dma_buf = &dma_buf;
+        streaming.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t direction,
+                                  dmaudit_mapping* out) -> int {
+            const int rc = builtin_provider().streaming->map_single(ctx, r, cpu, direction, out);
+            mapping = *out;
+            out->cookie[0] = out->cookie[1] = 0;
+            return rc;
+        };
+        streaming.unmap_single = [](void* ctx, const dmaudit_mapping*, uint64_t used, uint32_t attrs) -> int {
+            return builtin_provider().streaming->unmap_single(ctx, &mapping, used, attrs);
+        };
+        streaming.sync = [](void* ctx, const dmaudit_mapping*, uint64_t offset, uint64_t length, uint32_t direction,
+                            uint32_t phase) -> int {
+            return builtin_provider().streaming->sync(ctx, &mapping, offset, length, direction, phase);
+        };
+        scatter.map_sg = [](void* ctx, const dmaudit_request* r, dmaudit_sg* sg) -> int {
+            const int rc = builtin_provider().scatter->map_sg(ctx, r, sg);
+            list[0] = sg->cookie[0], list[1] = sg->cookie[1];
+            sg->cookie[0] = sg->cookie[1] = 0;
+            return rc;
+        };
+        scatter.unmap_sg = [](void* ctx, const dmaudit_sg* sg, uint32_t n, uint32_t attrs) -> int {
+            const dmaudit_sg real = with_its_cookies(*sg);
+            return builtin_provider().scatter->unmap_sg(ctx, &real, n, attrs);
+        };
+        dma_buf.export_pages = [](void* ctx, void* cpu, uint64_t size, const char* name, uint64_t* out) -> int {
+            const int rc = builtin_provider().dma_buf->export_pages(ctx, cpu, size, name, &buffer);
+            *out = 1;
+            return rc;
+        };
+        dma_buf.put = [](void* ctx, uint64_t) -> int { return builtin_provider().dma_buf->put(ctx, buffer); };
+        dma_buf.attach = [](void* ctx, uint64_t, uint32_t device, uint64_t* out) -> int {
+            const int rc = builtin_provider().dma_buf->attach(ctx, buffer, device, &attachment);
+            *out = 1;
+            return rc;
+        };
+        dma_buf.detach = [](void* ctx, uint64_t, uint64_t) -> int {
+            return builtin_provider().dma_buf->detach(ctx, buffer, attachment);
+        };
+        dma_buf.map_attachment = [](void* ctx, uint64_t, uint32_t direction, dmaudit_sg* sg) -> int {
+            return builtin_provider().dma_buf->map_attachment(ctx, attachment, direction, sg);
+        };
+        dma_buf.unmap_attachment = [](void* ctx, uint64_t, const dmaudit_sg* sg, uint32_t direction) -> int {
+            return builtin_provider().dma_buf->unmap_attachment(ctx, attachment, sg, direction);
+        };
+    }
+};
+
+TEST(Illegal, calls_that_name_what_is_dead_and_lives_again)
+{
+    const Forgetful t;
+    const std::pair<std::string, std::string> all[] = {
+        {mapped + "unmap_single m0\nm1 = map_single b0 dir=from_device\nunmap_single m0\n", "double-free"},
+        {mapped + "unmap_single m0\nm1 = map_single b0 dir=from_device\nsync_single_for_cpu m0\n", "use-after-unmap"},
+        {list + "unmap_sg g0\ng1 = map_sg b0 n=2 dir=to_device\nunmap_sg g0\n", "double-free"},
+        {"x0 = export_pages\ndma_buf_put x0\nx1 = export_pages\ndma_buf_put x0\n", "double-free"},
+        {"x0 = export_pages\na0 = attach x0 dev=1\ndetach a0\na1 = attach x0 dev=1\ndetach a0\n", "double-free"},
+        {attached + "unmap_attachment a0\ndetach a0\na1 = attach x0 dev=1\nmap_attachment a1 dir=to_device\n"
+                    "unmap_attachment a0\n",
+         "use-after-free"}};
+    for (const auto& [text, rule] : all)
+        EXPECT_EQ(run(world + text, t.provider).found(), rule) << text;
+    // The builtin gives no number twice, and refuses all of them.
+    for (const auto& [text, rule] : all)
+        EXPECT_EQ(run(world + text).found(), rule) << text;
+}
+
 // What a provider cannot tell from a legal call is not passed on.
 TEST(Illegal, calls_that_nobody_can_tell_from_legal_ones)
 {

@@ -101,7 +101,7 @@ bool has_addresses(const Session& s, uint32_t device, uint64_t bytes, uint64_t a
 
 void spurious(Session& s, Range run, Tag object, const char* what)
 {
-    s.fail({RuleId::spurious_failure, 0, {run.at, 1}, object, what, run.len, 0, Numbers::values});
+    s.fail({RuleId::spurious_failure, 0, run, object, what});
 }
 
 // Refused for want of room, and not because it was no request.
@@ -195,14 +195,7 @@ void check_mask(Session& s, uint32_t device, uint64_t mask)
         serves |= first % page == 0 && first + (page - 1) >= first && first + (page - 1) <= reach;
     }
     if (serves)
-        s.fail({RuleId::spurious_failure,
-                0,
-                {},
-                0,
-                "a mask that leaves the device a page was refused",
-                device,
-                mask,
-                Numbers::values});
+        s.fail({RuleId::spurious_failure, 0, {}, 0, "a mask that leaves the device a page was refused"});
 }
 
 } // namespace dmaudit

@@ -267,7 +267,7 @@ class Auditor {
 
     uint64_t reach_of(uint32_t device, bool memory) const;
     template <class Call>
-    int parameter(uint32_t device, uint64_t value, bool must_refuse, bool must_accept, uint64_t& kept, Call);
+    int parameter(uint64_t value, bool must_refuse, bool must_accept, uint64_t& kept, Call);
 
     // line rules
     bool lines_at_map(Range, Direction, uint32_t device, Tag object);

@@ -368,15 +368,6 @@ TEST_F(Managed, FreePagesMayStayUncachedWithoutThePromise)
     EXPECT_EQ(rule(), RuleId::none);
 }
 
-TEST_F(Managed, PagesThatStayUncachedWereNeverReleasedWithIt)
-{
-    auditor.bind(nc);
-    block(nc);
-    provider.meddle = [](std::vector<Node>& n) { n.clear(); };
-    auditor.unbind(nc);
-    EXPECT_EQ(rule(), RuleId::never_released);
-}
-
 TEST_F(Managed, WithoutADriverEverythingIsRefused)
 {
     block(nc);

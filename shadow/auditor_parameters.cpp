@@ -15,7 +15,7 @@ uint64_t Auditor::reach_of(uint32_t device, bool memory) const
 }
 
 template <class Call>
-int Auditor::parameter(uint32_t device, uint64_t value, bool must_refuse, bool must_accept, uint64_t& kept, Call call)
+int Auditor::parameter(uint64_t value, bool must_refuse, bool must_accept, uint64_t& kept, Call call)
 {
     const uint64_t uncached_before = evidence_->uncached_pages();
     const int rc = call();
@@ -29,7 +29,7 @@ int Auditor::parameter(uint32_t device, uint64_t value, bool must_refuse, bool m
         return rc;
     }
     if (must_accept && !evidence_->fault_injected()) {
-        fail(RuleId::spurious_failure, {}, 0, "a mask that asks nothing of the provider was refused", device, value);
+        fail(RuleId::spurious_failure, {}, 0, "a mask that asks nothing of the provider was refused");
         return rc;
     }
     refused(must_refuse, uncached_before, 0);
@@ -42,7 +42,7 @@ int Auditor::set_mask(uint32_t device, uint64_t mask, bool coherent)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     Driver& driver = drivers_[device];
     const dmaudit_parameters& p = *inner_->parameters;
-    return parameter(device, mask, mask == 0, mask != 0 && mask >= around_.devices[device].limit,
+    return parameter(mask, mask == 0, mask != 0 && mask >= around_.devices[device].limit,
                      coherent ? driver.coherent_mask : driver.mask,
                      [&] { return (coherent ? p.set_coherent_mask : p.set_mask)(ctx_, device, mask); });
 }
@@ -52,7 +52,7 @@ int Auditor::set_min_align_mask(uint32_t device, uint64_t mask)
     if (device >= around_.n_devices)
         return fail(RuleId::wrong_device, {}, 0, "no such device"), withheld;
     const bool formed = (mask & (mask + 1)) == 0;
-    return parameter(device, mask, !formed, formed && mask < around_.page, drivers_[device].min_align_mask,
+    return parameter(mask, !formed, formed && mask < around_.page, drivers_[device].min_align_mask,
                      [&] { return inner_->parameters->set_min_align_mask(ctx_, device, mask); });
 }
 

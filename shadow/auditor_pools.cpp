@@ -19,12 +19,14 @@ int Auditor::declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* o
         ctx_, device, phys, phys + bus_offset(device), at.len, &exclusive_now);
     if (violation_)
         return rc;
-    if (rc != DMAUDIT_OK && evidence_->uncached_pages() != uncached_before) // the client's own pages
-        return fail(RuleId::failure_has_effect, at, 0, "a pool was refused, and pages have another cacheability",
-                    uncached_before, evidence_->uncached_pages()),
-               rc;
-    if (rc != DMAUDIT_OK)
+    if (rc != DMAUDIT_OK) {
+        for (uint64_t page = at.at; page < at.end() && evidence_->uncached_pages() > uncached_before;
+             page += around_.page)
+            if (evidence_->uncached({page, 1})) // they are the client's, promise or not
+                return fail(RuleId::failure_has_effect, {page, 1}, 0, "a pool was refused, and its pages are uncached"),
+                       rc;
         return refused(refuse, uncached_before, 0), rc;
+    }
     if (refuse)
         return fail(RuleId::wrong_return, at, 0,
                     "a pool without bytes or driver, or a second pool of one device, must be refused"),

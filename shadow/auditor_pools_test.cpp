@@ -103,6 +103,25 @@ TEST(Pool, wrong_return_if_a_generic_block_is_called_the_pools)
     }
 }
 
+// The pages are the client's, whatever the provider promises of its own.
+TEST(Pool, failure_has_effect_if_its_pages_stay_uncached)
+{
+    const auto refused = [](bool its_pages, bool others) {
+        Audited t(usual & ~DMAUDIT_PROMISES_PROMPT);
+        t.provider.declare = [&](uint32_t, uint64_t, uint64_t, uint32_t&) {
+            if (its_pages)
+                t.machine.uncached_at.insert(pool_memory.at + page);
+            t.machine.more_uncached += others;
+            return DMAUDIT_ENOMEM;
+        };
+        t.pool();
+        return t.found();
+    };
+    EXPECT_EQ(refused(true, false), "failure-has-effect");
+    EXPECT_EQ(refused(false, true), "nothing");
+    EXPECT_EQ(refused(false, false), "nothing");
+}
+
 TEST(Pool, wrong_return_if_its_legal_end_fails)
 {
     Audited t;

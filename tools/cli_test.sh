@@ -390,6 +390,10 @@ gives 1 explain --markdown rules --cases cases
 says err 'overlap: no case breaks it'
 gives 0 explain --markdown classes
 says out '| 42 | '
+gives 0 explain ops
+says out 'mN = map_single bN|kN [off=] [len=] dir=bidirectional|to_device|from_device|none [dev='
+says out 'kN = alloc_coherent [dev=] size= [align='
+says out 'at_end [dev=] [abrupt=yes]'
 gives 0 explain
 check 'a line for each rule' [ "$(wc -l <out)" -ge 40 ]
 while read -r name _; do

@@ -31,21 +31,15 @@ std::string usage(const Spec& op)
         std::string words_of;
         for (const Enumerator& e : words(f.shape))
             words_of += (words_of.empty() ? "" : "|") + std::string(e.name);
-        const auto otherwise = default_of(f.shape);
+        const std::string value = std::string(f.name) + "=" + (f.shape == Shape::flag ? "yes" : words_of);
         if (f.shape == Shape::def)
             made = kinds(f.objs) + " = ";
         else if (f.name.empty())
             rest += " " + kinds(f.objs);
-        else if (f.shape == Shape::flag)
-            rest += fmt::format(" [{}=yes]", f.name);
-        else if (f.shape == Shape::len)
-            rest += fmt::format(" [{}=]", f.name);
-        else if (!otherwise)
-            rest += fmt::format(" {}={}", f.name, words_of);
-        else if (!words_of.empty())
-            rest += fmt::format(" [{}={}]", f.name, words_of);
+        else if (f.shape == Shape::len || default_of(f.shape)) // a length is the rest of the object
+            rest += " [" + value + "]";
         else
-            rest += fmt::format(" [{}=]", f.name);
+            rest += " " + value;
     }
     return made + std::string(op.name) + rest;
 }
