@@ -8,8 +8,6 @@
 namespace dmaudit {
 namespace {
 
-template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
-
 // One step of a protocol: either of two ops.
 struct Turn {
     uint8_t one, other;

@@ -4,11 +4,6 @@
 #include <algorithm>
 
 namespace dmaudit {
-namespace {
-
-template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
-
-} // namespace
 
 bool Phases::fits(uint8_t op, const Known& k)
 {

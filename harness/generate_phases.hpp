@@ -5,6 +5,9 @@
 
 namespace dmaudit {
 
+template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
+enum Dir : uint64_t { bidirectional, to_device, from_device };
+
 struct Interval {
     uint64_t from = 0, to = 0;
     bool empty() const { return from >= to; }
