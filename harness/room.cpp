@@ -33,11 +33,12 @@ Range taken(const Session& s, const MappingRecord& m)
     return {first - lead, lead + (last - first) + tail};
 }
 
-bool is_free(const Session& s, Range run)
+// `but`: a block that does not count.
+bool is_free(const Session& s, Range run, Tag but)
 {
     const Auditor& a = s.auditor();
     for (uint32_t i = 0; i < a.blocks().live_count(); i++)
-        if (a.blocks()[a.blocks().live(i)].granted.overlaps(run))
+        if (const Tag block = a.blocks().live(i); block != but && a.blocks()[block].granted.overlaps(run))
             return false;
     for (uint32_t i = 0; i < a.mappings().live_count(); i++)
         if (const MappingRecord& m = a.mappings()[a.mappings().live(i)]; m.bounced && taken(s, m).overlaps(run))
@@ -46,7 +47,7 @@ bool is_free(const Session& s, Range run)
 }
 
 // A free run of 2^order pages, aligned to its size, at whose start the wish is met.
-std::optional<Range> find(const Session& s, const Area& area, const Wish& w)
+std::optional<Range> find(const Session& s, const Area& area, const Wish& w, Tag but = 0)
 {
     const uint64_t page = s.world().page, run = run_of(s.world(), w.bytes);
     if (area.bytes < run || area.bus % page || area.bus + (area.bytes - 1) < area.bus)
@@ -55,7 +56,7 @@ std::optional<Range> find(const Session& s, const Area& area, const Wish& w)
         const uint64_t bus = area.bus + k, last = bus + (w.bytes - 1);
         const bool fits = (bus - w.base) % run == 0 && bus % std::max<uint64_t>(w.align, 1) == 0 && last <= w.limit &&
                           (w.boundary == 0 || ((bus ^ last) & ~(w.boundary - 1)) == 0);
-        if (const Range candidate{area.at + k, run}; fits && is_free(s, candidate))
+        if (const Range candidate{area.at + k, run}; fits && is_free(s, candidate, but))
             return candidate;
     }
     return {};
@@ -99,6 +100,21 @@ bool has_addresses(const Session& s, uint32_t device, uint64_t bytes, uint64_t a
     return false;
 }
 
+uint64_t narrowest(uint64_t a, uint64_t b, uint64_t request)
+{
+    return std::min({a, b, request ? request : UINT64_MAX});
+}
+
+// The lowest run of a pool that serves a request.
+std::optional<Range> find_in_pool(const Session& s, Tag pool, const dmaudit_request& req, Tag but = 0)
+{
+    const Range at = s.auditor().pools()[pool].at;
+    const DeviceSpec& d = s.world().devices[req.device];
+    const uint64_t bus = s.machine().phys_of(at.at) + d.offset;
+    return find(s, {at.at, bus, at.len},
+                {req.size, req.align, narrowest(d.limit, UINT64_MAX, req.limit), req.boundary, bus}, but);
+}
+
 void spurious(Session& s, Range run, Tag object, const char* what)
 {
     s.fail({RuleId::spurious_failure, 0, run, object, what});
@@ -111,11 +127,6 @@ bool lacked_room(const dmaudit_request& req, int rc)
            power_of_two(req.boundary);
 }
 
-uint64_t narrowest(uint64_t a, uint64_t b, uint64_t request)
-{
-    return std::min({a, b, request ? request : UINT64_MAX});
-}
-
 } // namespace
 
 void check_pool(Session& s, Tag pool, const dmaudit_request& req)
@@ -126,12 +137,21 @@ void check_pool(Session& s, Tag pool, const dmaudit_request& req)
     if (!judges(s, req.device, plain ? DMAUDIT_PROMISES_FIRST_FIT : DMAUDIT_PROMISES_COMPLETE) || req.size == 0 ||
         !a.pools().alive(pool) || a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) || req.size > s.machine().ram_size())
         return;
-    const Range at = a.pools()[pool].at;
-    const DeviceSpec& d = s.world().devices[req.device];
-    const uint64_t bus = s.machine().phys_of(at.at) + d.offset;
-    if (const auto run = find(s, {at.at, bus, at.len},
-                              {req.size, req.align, narrowest(d.limit, UINT64_MAX, req.limit), req.boundary, bus}))
+    if (const auto run = find_in_pool(s, pool, req))
         spurious(s, *run, pool, "the pool has a free aligned run of pages");
+}
+
+void check_place(Session& s, Tag block, const dmaudit_request& req)
+{
+    const BlockRecord& b = s.auditor().blocks()[block];
+    if (!judges(s, req.device, DMAUDIT_PROMISES_LOWEST_RUN))
+        return;
+    const auto run = find_in_pool(s, b.pool, req, block);
+    if (!run || run->at == b.at.at)
+        return;
+    const uint64_t offset = s.world().devices[req.device].offset;
+    s.fail({RuleId::wrong_return, 0, b.at, block, "a block of a pool against its lowest free run",
+            s.machine().phys_of(run->at) + offset, s.machine().phys_of(b.at.at) + offset, Numbers::address});
 }
 
 void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)

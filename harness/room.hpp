@@ -8,8 +8,10 @@ namespace dmaudit {
 // DMAUDIT_PROMISES_FIRST_FIT, or COMPLETE for a request that names more than a size: the pool has a free aligned run of
 // pages that meets the request.
 void check_pool(Session&, Tag pool, const dmaudit_request&);
-// The same of an allocation that was refused with `rc`: from the device's pool, where pools are asked; with
-// DMAUDIT_PROMISES_COMPLETE from the arenas.
+// DMAUDIT_PROMISES_LOWEST_RUN: a block that a pool gave lies in the lowest one.
+void check_place(Session&, Tag block, const dmaudit_request&);
+// The same as check_pool of an allocation that was refused with `rc`: from the device's pool, where pools are asked;
+// with DMAUDIT_PROMISES_COMPLETE from the arenas.
 void check_memory(Session&, const dmaudit_request&, int rc, bool pools = true);
 // ... of a mapping: they have one in which a bounce buffer for the client's bytes could have been made.
 void check_slot(Session&, const dmaudit_request&, int rc, Range original);

@@ -174,6 +174,44 @@ TEST(Room, of_a_pool)
     EXPECT_EQ(run(half + "k1 = alloc_from_pool p0 size=16K\n", Refuses(DMAUDIT_ENOMEM, 1).provider).found(), "clean");
 }
 
+// Takes the first run for itself while it serves a request.
+struct Passes : Table {
+    inline static int held;
+    Passes()
+    {
+        held = 0;
+        pool.alloc_from = [](void* ctx, uint32_t device, uint64_t size, dmaudit_block* out, int* ours) -> int {
+            const dmaudit_pool& builtin = *builtin_provider().pool;
+            dmaudit_block first{};
+            first.struct_size = sizeof first;
+            int mine = 0;
+            if (held++ == 0)
+                builtin.alloc_from(ctx, device, 1, &first, &mine);
+            const int rc = builtin.alloc_from(ctx, device, size, out, ours);
+            if (mine)
+                builtin.release_from(ctx, device, 0, first.cpu, &mine);
+            return rc;
+        };
+    }
+};
+
+TEST(Room, of_a_pool_is_used_from_below)
+{
+    const std::string pool = two_banks + "p0 = declare_pool size=16K at=8K\n";
+    Passes promises_nothing;
+    promises_nothing.provider.promises &= ~DMAUDIT_PROMISES_LOWEST_RUN;
+    for (const std::string one : {"k0 = alloc_from_pool p0 size=1\n", "k0 = alloc_coherent size=8K\n"}) {
+        EXPECT_EQ(run(pool + one, promises_nothing.provider).found(), "clean") << one;
+        EXPECT_EQ(run(pool + one).found(), "clean") << one;
+    }
+    EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=1\n", Passes().provider).found(), "wrong-return");
+    // The lowest that meets the request: runs are counted from the pool's start, alignments in device addresses.
+    EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=1\nk1 = alloc_coherent size=8K\nk2 = alloc_from_pool p0 size=1\n"
+                         "free_coherent k1\nk3 = alloc_coherent size=4K align=16K\nk4 = alloc_from_pool p0 size=1\n")
+                  .found(),
+              "clean");
+}
+
 // A pool that is not exclusive passes a request on when it is full, and not else.
 TEST(Room, of_a_pool_that_was_passed_over)
 {

@@ -48,10 +48,13 @@ Skip Run::perform(const ops::AllocCoherent& o)
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });
     if (rc != DMAUDIT_OK || failed())
         return check_memory(session_, req, rc), done(rc);
-    const Tag pool = auditor_.blocks()[static_cast<Tag>(b.cookie[0])].pool;
+    const auto block = static_cast<Tag>(b.cookie[0]);
+    const Tag pool = auditor_.blocks()[block].pool;
     new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING) && (pool || o.zero.v));
     first_.coherent(req, pool, auditor_);
-    if (!pool && !failed()) // its pool, if it has one, passed the request on
+    if (pool)
+        check_place(session_, block, req);
+    else if (!failed()) // its pool, if it has one, passed the request on
         check_pool(session_, auditor_.pool_of(req.device), req);
     return Skip::executed;
 }

@@ -44,11 +44,13 @@ Skip Run::perform(const ops::AllocFromPool& o)
     const int rc = call([&] { return auditor_.alloc_from_pool(pool, o.size.v, &b, &ours); });
     if (rc == Auditor::withheld || failed())
         return done(rc);
+    const dmaudit_request req{sizeof req, auditor_.pools()[pool].device, o.size.v, 0, 0, 0, 0, 0};
     if (ours && rc == DMAUDIT_OK) {
         new_block(o.out.v, b, auditor_.promises(DMAUDIT_PROMISES_ZEROING));
         first_.from_pool(pool, o.size.v);
+        check_place(session_, static_cast<Tag>(b.cookie[0]), req);
     } else
-        check_pool(session_, pool, {sizeof(dmaudit_request), auditor_.pools()[pool].device, o.size.v, 0, 0, 0, 0, 0});
+        check_pool(session_, pool, req);
     return Skip::executed;
 }
 

@@ -298,9 +298,13 @@ bool Auditor::importer_access(uint32_t device, Tag attachment, uint64_t offset, 
         if (!rec.alone)
             apply(Event::dma_buf_confused, r);
         const BufRecord& buf = bufs_[rec.buf];
-        for (uint32_t i = 0; i < buf.n_brackets; i++) // fences say who is first
-            apply(Event::dma_buf_confused, buf.brackets[i].at.intersect(r));
-        if (!coherent(device) && !rec.bounced)
+        const bool in_place = !coherent(device) && !rec.bounced;
+        for (uint32_t i = 0; i < buf.n_brackets; i++) { // fences say who is first, of whole lines where the CPU writes
+            const BracketRecord& b = buf.brackets[i];
+            const bool lines = in_place && b.direction != Direction::from;
+            apply(Event::dma_buf_confused, (lines ? b.at.lines(around_.line) : b.at).intersect(r));
+        }
+        if (in_place)
             confuse_edges(r, whole);
     }
     return true;

@@ -304,6 +304,9 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 /* COMPLETE behind an IOMMU, too: the addresses are I/O virtual ones then, from the second page up to twice the RAM, and a
  * mapping's need no alignment. A mask that leaves such a page is not refused. */
 #define DMAUDIT_PROMISES_COMPLETE_IOVA (1ull << 21)
+/* A pool serves from the lowest free run of 2^order pages, aligned to its size from the pool's start, that meets the request
+ * (Linux's bitmap_find_free_region). */
+#define DMAUDIT_PROMISES_LOWEST_RUN (1ull << 22)
 
 /* Traits: no promises, but things the auditor must know. */
 #define DMAUDIT_TRAIT_IN_BAND (1ull << 32)       /* keeps metadata inside free memory */

@@ -215,8 +215,8 @@ static const struct dmaudit_provider provider = {
     .struct_size = sizeof provider,
     .name = "linux",
     .summary = "per-device coherent pools of Linux 6.1 (kernel/dma/coherent.c, unmodified)",
-    .promises = DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_FIRST_FIT | DMAUDIT_PROMISES_THREAD_SAFETY |
-                DMAUDIT_TRAIT_MAY_ABORT,
+    .promises = DMAUDIT_PROMISES_ZEROING | DMAUDIT_PROMISES_FIRST_FIT | DMAUDIT_PROMISES_LOWEST_RUN |
+                DMAUDIT_PROMISES_THREAD_SAFETY | DMAUDIT_TRAIT_MAY_ABORT,
     .open = linux_open,
     .close = linux_close,
     .pool = &pool,
