@@ -34,11 +34,13 @@ void Generator::run()
     const uint64_t peace = hostile ? 2 + rng_.below(steps_) : steps_; // then the client begins to err
     // Some cases are made of single steps only, and some of little but idioms.
     const uint64_t rate = large_ ? 4 : rng_.below(4) * 4;
+    if (rng_.chance(1, 4))
+        faulty_ = rng_.chance(1, 2) ? 4 : 16;
     const bool measured = rng_.chance(1, 4);
     if (measured)
         measure();
     if (rng_.chance(1, 32)) // no client of a driver that goes like this; but an instance must end well
-        put({Ops::index_of<ops::AtEnd>(), {0, 1}});
+        put({is<ops::AtEnd>, {0, 1}});
     if (large_ && rng_.chance(3, 4)) // while nothing small lies in the way
         rng_.chance(2, 3) ? exhaust() : storm();
     while (!full()) {
@@ -77,6 +79,8 @@ void Generator::step(bool war)
 
 void Generator::put(const Step& s)
 {
+    if (faulty_ && can_fail(s.op) && !after_fault() && out_.count + 2u <= steps_ && rng_.chance(1, faulty_))
+        put({is<ops::Fail>, {1 + static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x80))}});
     const size_t object = scope_.objects().size();
     phases_.append(s);
     scope_.append(s);
@@ -140,14 +144,13 @@ void Generator::weigh()
         uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
         if (!profile_.swarm)
             w = 55;
-        if (specs()[op].ends != Ends::nothing && op != Ops::index_of<ops::ManagedRelease>() &&
-            op != Ops::index_of<ops::ReleaseGroup>())
+        if (specs()[op].ends != Ends::nothing && op != is<ops::ManagedRelease> && op != is<ops::ReleaseGroup>)
             w = w * 2 / 3; // else little lives long enough; managed pools are seldom empty
-        if (op == Ops::index_of<ops::ReleaseGroup>())
+        if (op == is<ops::ReleaseGroup>)
             w *= 3; // seldom may what was made since then go
         if (layouts()[op].n_names == 0 && layouts()[op].n_fields == 2 && layouts()[op].shapes[1] != Shape::nth)
             w /= 3; // masks: they concern what comes later
-        if (op == Ops::index_of<ops::ReleaseGroup>())
+        if (op == is<ops::ReleaseGroup>)
             w *= 2; // it needs a driver and a group
         if (specs()[op].actor == Actor::machine)
             w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
@@ -191,7 +194,17 @@ uint8_t Generator::choose_next()
     return op;
 }
 
-bool Generator::after_fault() const { return out_.count && out_.steps[out_.count - 1u].op == Ops::index_of<ops::Fail>(); }
+bool Generator::after_fault() const
+{
+    return out_.count && out_.steps[out_.count - 1u].op == is<ops::Fail>;
+}
+
+// Of a conforming client's steps those that ask the provider for something.
+bool Generator::can_fail(uint8_t op)
+{
+    return specs()[op].actor == Actor::client && specs()[op].ends == Ends::nothing &&
+           !(layouts()[op].makes & obj_buffer) && op != is<ops::CpuRead> && op != is<ops::CpuWrite>;
+}
 
 // A call that may fail, mostly.
 uint8_t Generator::choose_maker()
@@ -220,7 +233,7 @@ uint8_t Generator::with_object(uint8_t op)
         };
         const auto all = scope_.objects();
         if (l.use == Layout::absent || std::any_of(all.begin(), all.end(), fits))
-            return phases_.lacks_driver(op) ? Ops::index_of<ops::Bind>() : op;
+            return phases_.lacks_driver(op) ? is<ops::Bind> : op;
         std::array<uint8_t, op_count> makers{};
         unsigned n = 0;
         for (unsigned i = 0; i < l.n_makers; i++) {
@@ -262,7 +275,7 @@ const Known* Generator::object(uint8_t kinds, bool dead)
 bool Generator::fill(Step& s)
 {
     const Layout& l = layouts()[out_.steps[out_.count - 1u].op];
-    constexpr uint8_t op = Ops::index_of<ops::CpuWrite>();
+    constexpr uint8_t op = is<ops::CpuWrite>;
     if (!(l.makes & (obj_buffer | obj_block)))
         return false;
     const Known* k = scope_.find(out_.steps[out_.count - 1u].arg[l.def]);
@@ -281,7 +294,7 @@ bool Generator::test(Step& s)
     if (l.makes != obj_mapping)
         return false;
     s = Step{};
-    s.op = Ops::index_of<ops::MappingError>();
+    s.op = is<ops::MappingError>;
     s.arg[0] = last.arg[l.def];
     return true;
 }
@@ -409,11 +422,12 @@ Step Generator::propose(uint8_t op, bool err)
             s.arg[a] = k ? k->name : 0;
             if (a == l.use) {
                 used = k;
-                if (loyal_ && op == Ops::index_of<ops::BeginCpuAccess>() && rng_.chance(1, 2))
+                if (loyal_ && op == is<ops::BeginCpuAccess> && rng_.chance(1, 2))
                     mode = 15; // all of it, as most drivers do
                 // A handover beside bytes that only the cache knows, more often than not.
-                if (k && k->alive && (op == Ops::index_of<ops::SyncForCpu>() || op == Ops::index_of<ops::SyncForDevice>()) &&
-                    !phases_.wrote(*k).empty() && rng_.chance(3, 4))
+                if (k && k->alive &&
+                    (op == is<ops::SyncForCpu> || op == is<ops::SyncForDevice>)&&!phases_.wrote(*k).empty() &&
+                    rng_.chance(3, 4))
                     mode = 4 + (mode & 1);
                 if (k && mode >= 2 && mode <= 5)
                     beside = mode < 4 ? in_last_range(*k) : next_to_last_range(*k, mode == 4);
@@ -421,6 +435,8 @@ Step Generator::propose(uint8_t op, bool err)
         } else if (fields[a].shape == Shape::lie && err) {
             const bool lie = rng_.chance(1, 3);
             s.arg[a] = lie ? 1 + rng_.below(lie_count - 1) : 0;
+        } else if (fields[a].shape == Shape::used && err && used && rng_.chance(1, 3)) {
+            s.arg[a] = used->length + 1 + rng_.below(scope_.world().page); // more than was mapped
         } else if (fields[a].shape == Shape::place) {
             // On a line of its own mostly; else wherever the code says.
             const bool aligned = rng_.chance(3, 4);
@@ -451,7 +467,7 @@ Step Generator::propose(uint8_t op, bool err)
     }
     if (!err)
         phases_.complete(s);
-    if (op == Ops::index_of<ops::Fail>() && s.arg[0] == 0)
+    if (op == is<ops::Fail> && s.arg[0] == 0)
         s.arg[0] = 1 + rng_.below(8);
     return s;
 }

@@ -29,10 +29,10 @@ constexpr Turn streaming[] = {turn<ops::Buffer>,
 constexpr Turn by_hand[] = {turn<ops::Buffer>,
                             turn<ops::CpuWrite>,
                             turn<ops::CacheMaintenance>,
-                            turn<ops::MapSingle>,
+                            turn<ops::MapSingle, ops::MapSg>,
                             turn<ops::DeviceWrite, ops::DeviceRead>,
                             turn<ops::SyncForCpu, ops::DeviceWrite>,
-                            turn<ops::UnmapSingle>,
+                            turn<ops::UnmapSingle, ops::UnmapSg>,
                             turn<ops::CacheMaintenance>,
                             turn<ops::CpuWrite, ops::CpuRead>};
 constexpr Turn scatter[] = {turn<ops::Buffer>,
@@ -231,6 +231,20 @@ void Generator::sweep()
         put({is<ops::Fail>, {nth}});
         put(s);
     }
+    if (grows)
+        fail_kin(op, nth);
+}
+
+// A call of the same family, in which a platform call fails: where a table is full it is the one that makes room.
+void Generator::fail_kin(uint8_t op, uint64_t nth)
+{
+    for (unsigned tries = 0; tries < 16 && out_.count + 2u <= steps_; tries++)
+        if (const uint8_t kin = choose();
+            (specs()[kin].facets & specs()[op].facets) && can_fail(kin) && with_object(kin) == kin) {
+            put({is<ops::Fail>, {nth}});
+            attempt(kin);
+            return;
+        }
 }
 
 // The last step over and over, if it may be: tables grow, counters climb, and then there may be no room for the next of
@@ -252,12 +266,7 @@ void Generator::repeat()
             break;
         put(s);
     }
-    for (unsigned tries = 0; tries < 16 && out_.count + 2u <= steps_; tries++)
-        if (const uint8_t op = choose(); (specs()[op].facets & specs()[s.op].facets) && with_object(op) == op) {
-            put({is<ops::Fail>, {1}});
-            attempt(op);
-            return;
-        }
+    fail_kin(s.op, 1 + rng_.below(3));
 }
 
 // The most that there is, taken and given back: when everything has been given back at the end of the case it must be
@@ -275,14 +284,19 @@ void Generator::measure()
             s.arg[a] = 0;
     const Layout& l = layouts()[op];
     const Known* used = l.use == Layout::absent ? nullptr : scope_.find(s.arg[l.use]);
-    for (uint64_t pages = std::bit_floor(all_of(op, used) / page); pages; pages /= 2) {
+    const size_t first = scope_.objects().size();
+    const bool whole = rng_.chance(1, 4); // to the last page
+    for (uint64_t pages = std::bit_floor(all_of(op, used) / page); pages && !full(); pages /= 2) {
         s.arg[l.size] = pages * page;
         if (!phases_.legal(s))
             continue;
         put(s);
-        end(scope_.objects().size() - 1);
-        return;
+        if (!whole)
+            break;
+        s = again(scope_.objects().back());
     }
+    for (size_t i = first; i < scope_.objects().size(); i++)
+        end(i);
 }
 
 // Blocks of all sizes come and go until the memory is in pieces.

@@ -30,6 +30,7 @@ class Generator {
     bool crowded_ = false; // buffers lie side by side, in one line too
     bool loyal_ = false;   // stays with the same memory whenever it can
     bool skips_ = false;   // mappings leave the cache alone
+    uint64_t faulty_ = 0;  // one call of so many is to fail
     uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
     std::array<uint16_t, max_steps> made_at_; // index of an object -> that of the step that made it
 
@@ -43,6 +44,7 @@ class Generator {
     uint8_t choose();
     uint8_t choose_next();
     bool after_fault() const;
+    static bool can_fail(uint8_t op);
     uint8_t choose_maker();
     uint8_t first_op() const;
     uint8_t with_object(uint8_t op);
@@ -67,6 +69,7 @@ class Generator {
     void succeed();
     void sweep();
     void repeat();
+    void fail_kin(uint8_t op, uint64_t nth);
     void measure();
     void storm();
     void protocol();

@@ -135,7 +135,7 @@ void check_pool(Session& s, Tag pool, const dmaudit_request& req)
     // First fit speaks of sizes; a pool that leaves what is asked beyond that to others keeps its promise.
     const bool plain = req.align <= s.world().page && !req.limit && !req.boundary;
     if (!judges(s, req.device, plain ? DMAUDIT_PROMISES_FIRST_FIT : DMAUDIT_PROMISES_COMPLETE) || req.size == 0 ||
-        !a.pools().alive(pool) || a.promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) || req.size > s.machine().ram_size())
+        !a.pools().alive(pool) || req.size > s.machine().ram_size())
         return;
     if (const auto run = find_in_pool(s, pool, req))
         spurious(s, *run, pool, "the pool has a free aligned run of pages");

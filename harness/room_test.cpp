@@ -322,6 +322,33 @@ TEST(AtEnd, instances_may_differ)
         EXPECT_EQ(run(two_banks + "at_end\n", t.provider).found(), "clean") << opened;
 }
 
+// It may drop the lines of what it gives back, as any free does, and nobody else's.
+TEST(AtEnd, close_may_drop_the_lines_of_what_lives)
+{
+    static const dmaudit_platform* platform;
+    static uint64_t dropped;
+    Table t;
+    t.provider.open = [](const dmaudit_platform* p, void** ctx) -> int {
+        platform = p;
+        return builtin_provider().open(p, ctx);
+    };
+    t.provider.close = [](void* ctx) {
+        platform->invalidate(platform->self, dropped, 1);
+        builtin_provider().close(ctx);
+    };
+    const std::string text =
+        "world coherent=no banks=16K@0x80000000 mode=conforming\nk0 = alloc_pages dir=from_device\ncpu_write k0 len=1\n"
+        "b0 = buffer size=1\ncpu_write b0 len=1\nb1 = buffer size=64 at=64\ncpu_write b1 len=64\n"
+        "m1 = map_single b1 len=64 dir=bidirectional attrs=skip\nat_end abrupt=yes\n";
+    const uint64_t client = 0x80000000 + client_offset(case_of(text).world, 0, 1).value();
+    dropped = 0x80000000; // the block's
+    EXPECT_EQ(run(text, t.provider).found(), "clean");
+    dropped = client + 64; // a mapped buffer's
+    EXPECT_EQ(run(text, t.provider).found(), "clean");
+    dropped = client; // a buffer's that nobody gave it
+    EXPECT_EQ(run(text, t.provider).found(), "corrupts-neighbour");
+}
+
 TEST(AtEnd, close_gives_back_what_lives)
 {
     static const dmaudit_platform* platform;

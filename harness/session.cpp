@@ -62,6 +62,7 @@ void Session::close()
 {
     const bool sound = !violation();
     machine_.begin_call();
+    auditor_.begin_close();
     provider_->close(ctx_);
     machine_.end_call();
     if (sound && (machine_.lock_error() || machine_.locks_held()))

@@ -103,7 +103,7 @@ void Auditor::end()
     teardown_ = {};
     trace = nullptr;
     cells = nullptr;
-    forward_illegal_ = refused_illegal_ = check_errors_ = false;
+    forward_illegal_ = refused_illegal_ = check_errors_ = closing_ = false;
 }
 
 std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what)
@@ -283,7 +283,7 @@ bool Auditor::check_range(uint64_t offset, uint64_t length, uint64_t size, RuleI
 void Auditor::refused(bool by_contract, uint64_t uncached_before, Tag t)
 {
     marks.hit(by_contract ? Mark::refused : Mark::failed_call);
-    if (const uint64_t kept = evidence_->translations_added())
+    if (const uint64_t kept = evidence_->translations_added(); kept && !promises(DMAUDIT_TRAIT_LAZY_FLUSH))
         fail(RuleId::failure_has_effect, {}, t, "a failed call left pages mapped in an IOMMU", 0, kept);
     if (promises(DMAUDIT_PROMISES_PROMPT) && evidence_->uncached_pages() != uncached_before)
         fail(RuleId::failure_has_effect, {}, t, "a failed call left pages with another cacheability", uncached_before,
@@ -344,13 +344,28 @@ void Auditor::writeback_over_stale(uint64_t line_at)
          "a line that was left dirty was written back over a device's data");
 }
 
+// Bytes of what a close gives back while it lives.
+bool Auditor::goes_with_close(uint64_t at) const
+{
+    const auto any = [&](const auto& slots, auto holds) {
+        for (uint32_t i = 0; i < slots.live_count(); i++)
+            if (holds(slots[slots.live(i)]))
+                return true;
+        return false;
+    };
+    const auto in = [at](const auto& r) { return r.at.contains(at); };
+    return closing_ && (any(blocks_, in) || any(bufs_, in) ||
+                        any(mappings_, [at](const MappingRecord& m) { return m.original.contains(at); }) ||
+                        any(sgs_, [at](const SgRecord& g) { return g.hull.contains(at); }));
+}
+
 void Auditor::drops_dirty(uint64_t line_at)
 {
     map_.for_each_run({line_at, around_.line}, [&](Range run, uint8_t s) {
         if (owner_of(s) != Owner::cpu || !is_initialised(s) || current_.contains(run))
             return;
         for (uint64_t at = run.at; at < run.end(); at++)
-            if (!current_.contains(at) && evidence_->byte_dirty(at)) {
+            if (!current_.contains(at) && evidence_->byte_dirty(at) && !goes_with_close(at)) {
                 fail(RuleId::corrupts_neighbour, {at, 1}, identity_.at(at),
                      "bytes that the CPU wrote, outside the call's range, were dropped from the cache");
                 return;

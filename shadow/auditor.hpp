@@ -99,6 +99,7 @@ class Auditor {
     // Begin a session on an open provider. `arenas`: offsets of the RAM that is the provider's.
     void begin(const Surroundings&, Evidence&, const dmaudit_provider&, void* ctx, std::span<const Range> arenas);
     // Forget everything; in the ASan mirror nothing is allowed until the next session.
+    void begin_close() { closing_ = true; } // the provider may drop the lines of what still lives
     void end();
 
     const std::optional<Violation>& violation() const { return violation_; }
@@ -293,6 +294,7 @@ class Auditor {
     void dropped(Tag buf);
     bool accept_segments(AttachmentRecord&, Tag);
     void mapped_together(Tag newcomer, bool unfinished);
+    void confuse_open_brackets(const BufRecord&);
     void confuse_edges(Range written, Range buffer);
     void handed_to_readers(Tag buf);
     bool check_importer_sees(const AttachmentRecord&, Range);
@@ -327,10 +329,12 @@ class Auditor {
     void manage(Resource::Kind, uint32_t device, Tag, uint64_t uncached_before);
     bool managed_stands();
     bool stands(const Resource&) const;
-    bool remains(const Resource&) const;
+    bool page_is_shared(Range page, Tag but, uint32_t device, uint32_t gone) const;
+    bool remains(const Resource&, uint32_t gone) const;
     bool may_release(uint32_t device, uint32_t first);
     template <class Call, class Done> int release_since(uint32_t device, uint32_t first, Call, Done);
     void action_runs(ActionRecord&);
+    bool goes_with_close(uint64_t at) const;
     void refused(bool by_contract, uint64_t uncached_before, Tag);
     // Was a legal request refused with a code that says its caller erred? `longest`: bytes of its longest part.
     bool blamed_caller(int rc, const dmaudit_request&, uint64_t longest, Range at, Tag);
@@ -365,7 +369,7 @@ class Auditor {
     uint64_t mirrored_ = 0;
     Range allowed_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
-    bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, check_errors_ = false;
+    bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, check_errors_ = false, closing_ = false;
 };
 
 } // namespace dmaudit

@@ -303,6 +303,7 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
             return fail(RuleId::wrong_return, buf.at, attachment, "a mapping that is cached has changed"), rc;
         rec.mapped++;
         rec.maps[direction]++;
+        confuse_open_brackets(buf);
         return rc;
     }
     rec.direction = d;
@@ -397,7 +398,7 @@ int Auditor::unmap_attachment(Tag attachment, uint32_t direction)
     }
     rec.maps[direction]--;
     if (--rec.mapped)
-        return rc;
+        return confuse_open_brackets(bufs_[rec.buf]), rc;
     if (rec.direction != Direction::to)
         apply(Event::dma_buf_unmap, whole);
     for (uint32_t i = 0; i < rec.n && !violation_; i++)

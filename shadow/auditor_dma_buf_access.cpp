@@ -257,6 +257,15 @@ int Auditor::close_window(Tag window)
     return rc;
 }
 
+// A mapping that is used once more, or once less, may be synced like any other: what the CPU has written in a bracket
+// that is still open is lost or not.
+void Auditor::confuse_open_brackets(const BufRecord& buf)
+{
+    for (uint32_t i = 0; i < buf.n_brackets; i++)
+        if (buf.brackets[i].direction != Direction::from)
+            apply(Event::dma_buf_confused, buf.brackets[i].at);
+}
+
 // The first and the last line of a buffer may hold bytes beside it, which the CPU may have dirtied through a window
 // onto the block. Whether such a line goes over what the device writes now is nobody's promise.
 void Auditor::confuse_edges(Range written, Range buffer)

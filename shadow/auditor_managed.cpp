@@ -38,8 +38,25 @@ bool Auditor::stands(const Resource& r) const
     return !b.reachable || (target && *target == b.at.at);
 }
 
-// A trace of a resource that should be gone: a page that is still uncached or translated.
-bool Auditor::remains(const Resource& r) const
+// Does a page hold other coherent memory than what goes from a device, from position `gone` on?
+bool Auditor::page_is_shared(Range page, Tag but, uint32_t device, uint32_t gone) const
+{
+    for (uint32_t i = 0; i < blocks_.live_count(); i++) {
+        const Tag t = blocks_.live(i);
+        if (t == but || blocks_[t].noncoherent() || !blocks_[t].granted.overlaps(page))
+            continue;
+        bool goes = false;
+        for (uint32_t k = gone; k < ledger_.count(); k++)
+            goes |= ledger_[k].tag == t && ledger_[k].device == device;
+        if (!goes)
+            return true;
+    }
+    return false;
+}
+
+// A trace of a resource that should be gone, as all of its device from position `gone` on: a page that is still
+// uncached or translated.
+bool Auditor::remains(const Resource& r, uint32_t gone) const
 {
     if (!audits_ || !r.tag)
         return false;
@@ -47,7 +64,7 @@ bool Auditor::remains(const Resource& r) const
     // Else free pages may be left as they are; a pool's are the client's.
     const bool prompt = promises(DMAUDIT_PROMISES_PROMPT) || r.kind == Entry::pool;
     for (uint64_t at = pages.at; prompt && r.uncached && at < pages.end(); at += around_.page)
-        if (evidence_->uncached({at, 1}))
+        if (evidence_->uncached({at, 1}) && !page_is_shared({at, around_.page}, r.tag, r.device, gone))
             return true;
     return r.kind != Entry::pool &&
            first_translated(r.device, blocks_[r.tag].inner.bus, blocks_[r.tag].at, r.tag).has_value();
@@ -193,7 +210,7 @@ template <class Call, class Done> int Auditor::release_since(uint32_t device, ui
             continue;
         if (r.kind == Entry::action && ledger_.action(r.which).runs == 0)
             fail(RuleId::never_released, {}, 0, "an action was not run");
-        else if (remains(r))
+        else if (remains(r, first))
             fail(RuleId::never_released, bytes_of(r.tag), r.tag,
                  "a page of managed memory is still uncached, or mapped in the IOMMU");
         else if (r.late)
@@ -274,7 +291,7 @@ void Auditor::action_runs(ActionRecord& a)
             if (!stands(r))
                 fail(RuleId::released_early, bytes_of(r.tag), r.tag, "managed memory went without its driver");
         } else if (i > mine) {
-            r.late |= remains(r); // or it never goes: that is known at the end
+            r.late |= remains(r, mine); // or it never goes: that is known at the end
         } else if (r.kind == Entry::action) {
             if (i < mine && ledger_.action(r.which).runs)
                 fail(RuleId::teardown_order, {}, 0, "an action ran after one that had been added before it");

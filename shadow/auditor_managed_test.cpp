@@ -72,7 +72,7 @@ struct FakeProvider {
     FakeMachine& machine;
     std::set<uint32_t> bound;
     std::vector<Node> nodes;
-    uint64_t next = arena.at;
+    uint64_t next = arena.at, unit = page; // bytes of the smallest block
     bool strict = true; // refuses what it must
     // What a release is about to do, last taken first.
     std::function<void(std::vector<Node>&)> meddle = [](std::vector<Node>&) {};
@@ -149,11 +149,11 @@ struct FakeProvider {
     {
         b.cpu = machine.ram.data() + next;
         b.bus = r.device == behind_iommu ? 0x10000 + next : phys_base + next;
-        b.granted = (r.size + page - 1) / page * page;
+        b.granted = (r.size + unit - 1) / unit * unit;
         std::memset(b.cpu, 0, b.granted);
         for (uint64_t at = 0; at < b.granted; at += page) {
             if (!cached)
-                machine.uncached_at.insert(next + at);
+                machine.uncached_at.insert((next + at) & ~(page - 1));
             if (r.device == behind_iommu)
                 machine.iommu[b.bus + at] = next + at;
         }
@@ -356,6 +356,31 @@ TEST_F(Managed, APoolThatStaysUncachedWasNeverReleased)
     provider.meddle = [](std::vector<Node>& n) { n.clear(); };
     auditor.unbind(nc);
     EXPECT_EQ(rule(), RuleId::never_released);
+}
+
+TEST_F(Managed, APageThatOthersStillUseStaysUncached)
+{
+    provider.unit = 64;
+    provider.meddle = [](std::vector<Node>& n) { // the page stays as it is
+        std::erase_if(n, [](const Node& x) { return x.kind == Node::block; });
+    };
+    auditor.bind(nc);
+    block(nc, 64);
+    auditor.open_group(nc);
+    block(nc, 64);
+    auditor.add_action(nc);
+    auditor.release_group(nc, 0);
+    EXPECT_EQ(rule(), RuleId::none) << "a managed block that is older";
+    const dmaudit_block other = block(nc, 64, false);
+    auditor.unbind(nc);
+    EXPECT_EQ(rule(), RuleId::none) << "a block of somebody else";
+    auditor.free_coherent(other);
+    provider.next = arena.at + page;
+    auditor.bind(nc);
+    block(nc, 64);
+    block(nc, 64);
+    auditor.unbind(nc);
+    EXPECT_EQ(rule(), RuleId::never_released) << "nobody";
 }
 
 TEST_F(Managed, FreePagesMayStayUncachedWithoutThePromise)

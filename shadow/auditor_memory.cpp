@@ -113,7 +113,8 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && b.bus % req.align)
         return fail(RuleId::misaligned, r, pool, "device address against the alignment asked for", req.align, b.bus),
                false;
-    if (promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) && b.bus % std::max(around_.page, std::bit_ceil(req.size)))
+    if (promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) && !pool &&
+        b.bus % std::max(around_.page, std::bit_ceil(req.size)))
         return fail(RuleId::misaligned, r, pool, "device address against the block's own order",
                     std::max(around_.page, std::bit_ceil(req.size)), b.bus),
                false;

@@ -275,7 +275,7 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_LIMIT (1ull << 1)       /* request.limit and the device's limit are honoured or refused */
 #define DMAUDIT_PROMISES_BOUNDARY (1ull << 2)    /* request.boundary is honoured or refused */
 #define DMAUDIT_PROMISES_ZEROING (1ull << 3)     /* DMAUDIT_ZERO is honoured; pool blocks always read zero */
-#define DMAUDIT_PROMISES_NATURAL_ALIGNMENT (1ull << 4) /* blocks are aligned to the smallest page order >= size */
+#define DMAUDIT_PROMISES_NATURAL_ALIGNMENT (1ull << 4) /* blocks are aligned to the smallest page order >= size (not those of pools) */
 #define DMAUDIT_PROMISES_FIRST_FIT (1ull << 5)   /* a pool allocation fails only if no free aligned 2^order run exists */
 #define DMAUDIT_PROMISES_BOUNCE (1ull << 6)      /* out-of-reach or misaligned buffers are bounced, not refused */
 #define DMAUDIT_PROMISES_EDGE_BOUNCE (1ull << 7) /* and so are buffers that a non-coherent device may write and that share an edge line */
@@ -313,7 +313,7 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_TRAIT_PROCESS_WIDE (1ull << 33)  /* one instance per process: a case needs a child process */
 #define DMAUDIT_TRAIT_MAY_ABORT (1ull << 34)     /* may abort on illegal calls */
 #define DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC (1ull << 35) /* coherent blocks on non-coherent devices are cached */
-#define DMAUDIT_TRAIT_LAZY_FLUSH (1ull << 36) /* a device may reach memory for a while after it was unmapped (IOMMU) */
+#define DMAUDIT_TRAIT_LAZY_FLUSH (1ull << 36) /* a device may reach memory for a while after it was unmapped (IOMMU), also by a call that fails half way */
 
 /* ---- Facets ------------------------------------------------------------------------------------------------------ */
 
@@ -333,7 +333,7 @@ struct dmaudit_coherent {
      * left must not be seen through a window all the same. */
 
     /* dma_mmap_attrs: a window of `pages` pages onto a live block, from its page `pgoff` on. Error: ENXIO (also of no
-     * pages). */
+     * pages). Leave it out where blocks share pages: a legal window is not refused. */
     int (*mmap)(void *ctx, const struct dmaudit_block *block, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
 
     /* dma_alloc_noncoherent: cached memory that reads zero, mapped for a device in one direction and with the CPU until
@@ -483,11 +483,14 @@ struct dmaudit_dma_buf {
     int (*attach)(void *ctx, uint64_t buf, uint32_t device, uint64_t *attachment);
     int (*detach)(void *ctx, uint64_t buf, uint64_t attachment);
     /* dma_buf_map_attachment: fills sg->device, segments (room for sg->n_entries of them), n_segments, direction, cookie;
-     * sg->entries is not used. EBUSY: mapped in a direction that does not include this one. */
+     * sg->entries is not used. Mapped once more: the same segments, whatever the masks say by then. EBUSY: mapped in a
+     * direction that does not include this one. When the last map is undone, what its device wrote is in the buffer's own
+     * bytes, whoever else is mapped. */
     int (*map_attachment)(void *ctx, uint64_t attachment, uint32_t direction, struct dmaudit_sg *sg);
     int (*unmap_attachment)(void *ctx, uint64_t attachment, const struct dmaudit_sg *sg, uint32_t direction);
-    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest; a
-     * begin for to_device changes no byte. */
+    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest: a begin leaves alone
+     * what the CPU wrote in an open one. In a bracket for to_device, bytes that the CPU does not write keep what a device
+     * wrote to them: who gives an importer a copy fetches at begin what the end is going to copy back. */
     int (*begin_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     int (*end_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page, or no CPU mapping. */

@@ -41,7 +41,6 @@ TEST_F(BuiltinTest, TheTableIsComplete)
     EXPECT_TRUE(DMAUDIT_HAS(&p, coherent) && DMAUDIT_HAS(p.coherent, alloc) && DMAUDIT_HAS(p.coherent, free));
     EXPECT_TRUE(DMAUDIT_HAS(&p, streaming) && DMAUDIT_HAS(p.streaming, map_single) && DMAUDIT_HAS(p.streaming, cache));
     EXPECT_TRUE(DMAUDIT_HAS(&p, pool) && DMAUDIT_HAS(p.pool, declare) && DMAUDIT_HAS(p.pool, release));
-    EXPECT_EQ(p.promises & DMAUDIT_PROMISES_NATURAL_ALIGNMENT, 0u) << "pools align relative to their start";
 }
 
 TEST_F(BuiltinTest, CoherentBlocksTravelThroughTheInterface)
