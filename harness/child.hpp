@@ -45,7 +45,7 @@ class Child {
     Ran run_many(const std::function<const Case&(unsigned)>& make, unsigned n, Tally* = nullptr,
                  const Known& known = {});
 
-    // report(), whose replay runs in a child too. Of a crash there is no history.
+    // report(), whose replay runs in a child too. Of a crash only the steps are told.
     std::string report(const Case&, const Result&, const ReportOptions&);
 
   private:

@@ -85,7 +85,9 @@ void Run::give_everything_back()
         const Tag t = auditor_.sgs().live(0);
         const SgRecord& rec = auditor_.sgs()[t];
         const auto unmap = [&](uint32_t attrs) {
-            return call([&] { return auditor_.unmap_sg(t, rec.device, rec.n, linux_direction(rec.direction), attrs); });
+            return call([&] {
+                return auditor_.unmap_sg(t, rec.device, rec.n, linux_direction(rec.direction), attrs, !has_sg());
+            });
         };
         if (unmap(0) == Auditor::withheld) { // the CPU wrote bytes that an unmap would throw away
             session_.forgive();
@@ -221,6 +223,8 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
         if (steps)
             steps->step(result.step);
         const Skip skip = run.step(c.steps[result.step]);
+        if (const int rc = run.returned(); steps)
+            steps->returned(rc);
         t.steps++;
         switch (skip) {
         case Skip::executed:

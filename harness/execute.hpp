@@ -37,6 +37,7 @@ Result execute(const Case&, const dmaudit_provider&, Session&, Tally* tally = nu
 // Told of each step before it runs (reports replay a case with it).
 struct StepTrace : Auditor::Trace {
     virtual void step(unsigned index) = 0;
+    virtual void returned(int) {}     // the code of the provider's last call in it
     virtual void stopped(Session&) {} // the session still open, at the violation; the last call counts
 };
 

@@ -257,7 +257,7 @@ void Generator::repeat()
     const Layout& l = layouts()[s.op];
     if (specs()[s.op].actor == Actor::machine)
         return;
-    for (uint64_t rounds = 1 + rng_.below(12); rounds > 0 && !full(); rounds--) {
+    for (uint64_t rounds = 1 + rng_.below(rng_.chance(1, 4) ? 40 : 12); rounds > 0 && !full(); rounds--) {
         if (l.def != Layout::absent) {
             const Obj kind = name_kind(s.arg[l.def]);
             s.arg[l.def] = name_of(kind, scope_.next(kind));
@@ -416,6 +416,10 @@ void Generator::protocol()
     for (size_t i = 0; i < chosen.size() && !full(); i++) {
         if (i == 0 ? !from_start : rng_.chance(1, 8))
             continue;
+        if (i && rng_.chance(1, 12)) // something else comes between
+            step(false);
+        if (full())
+            break;
         const bool first = rng_.chance(1, 2);
         for (const uint8_t op : {first ? chosen[i].one : chosen[i].other, first ? chosen[i].other : chosen[i].one}) {
             if (!contains(profile_, op) || (i ? !attempt(op) : !attempt_with_objects(op)))

@@ -79,7 +79,12 @@ Glyph glyph(uint8_t s)
 class History final : public StepTrace {
   public:
     History(const Case& c, const Violation& v) : case_(c), violation_(v) {}
-    void step(unsigned i) override { step_ = i; }
+    void step(unsigned i) override
+    {
+        step_ = i;
+        ran_ = true;
+    }
+    void returned(int rc) override { codes_[step_] = rc; }
     void applied(Event, Range r) override
     {
         if (!violation_.bytes.empty() && r.contains(violation_.bytes.at))
@@ -106,8 +111,9 @@ class History final : public StepTrace {
         const unsigned until = std::min(r.step, case_.count);
         for (unsigned i = 0; i < until; i++) {
             const bool here = std::find(events_.begin(), events_.end(), i) != events_.end();
-            if (here || (until <= few && r.executed[i]))
-                out += fmt::format("  {} op {:<3} {}\n", here ? '*' : ' ', i, print(case_.steps[i]));
+            if (here || (until <= few && (r.executed[i] || !ran_)))
+                out += fmt::format("  {} op {:<3} {}{}\n", here ? '*' : ' ', i, print(case_.steps[i]),
+                                   codes_[i] > DMAUDIT_OK ? ": " + result_name(static_cast<uint64_t>(codes_[i])) : "");
         }
         if (until > few)
             out += fmt::format("    of {} ops\n", until);
@@ -154,6 +160,8 @@ class History final : public StepTrace {
     const Case& case_;
     const Violation& violation_;
     unsigned step_ = 0;
+    bool ran_ = false;                   // else nothing is known but the case
+    std::array<int, max_steps> codes_{}; // of the provider's calls
     std::vector<unsigned> events_; // steps that concerned the first bad byte
     std::vector<uint8_t> states_;
     uint64_t first_ = 0, address_ = 0, first_address_ = 0;
@@ -184,7 +192,7 @@ std::string report(const Case& c, const Result& r, const dmaudit_provider& provi
     const Violation& v = *r.violation;
     const Rule& broken = rule(v.rule);
     History history(c, v);
-    if (options.history && !v.bytes.empty())
+    if (options.history)
         execute(c, provider, session, nullptr, nullptr, &history);
 
     const auto bold = [&](std::string_view s) {
@@ -207,7 +215,7 @@ std::string report(const Case& c, const Result& r, const dmaudit_provider& provi
         out += fmt::format("  state   {}: {}{}\n", state_name(v.state), state_text(v.state),
                            is_initialised(v.state) ? "" : ", contents undefined");
     }
-    if (const std::string lines = options.history ? history.lines(r) : ""; !lines.empty())
+    if (const std::string lines = history.lines(r); !lines.empty())
         out += history.has_bytes() ? fmt::format("\n  until then (* concerned {:#x}):\n{}", history.address(), lines)
                                    : fmt::format("\n  until then:\n{}", lines);
     if (history.has_bytes())

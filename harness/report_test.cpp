@@ -246,6 +246,27 @@ TEST(Report, of_lost_capacity_shows_the_request_that_cannot_be_had_again)
     EXPECT_NE(text.find("  asked   as in op 1: k0 = alloc_from_pool p0 size=2\n"), text.npos) << text;
 }
 
+TEST(Report, says_how_calls_were_refused)
+{
+    const std::string told = report_of("world banks=64K@0x80000000\nk0 = alloc_coherent size=1M\nb0 = buffer size=64\n"
+                                       "m0 = map_single b0 len=64 dir=from_device\ncpu_read b0 len=4\n",
+                                       builtin_provider());
+    EXPECT_NE(told.find("    op 0   k0 = alloc_coherent size=1048576: ENOMEM (2)\n  * op 1   b0 = buffer size=64\n"),
+              told.npos)
+        << told;
+}
+
+TEST(Report, tells_the_steps_where_a_replay_would_crash)
+{
+    ReportOptions without;
+    without.history = false;
+    const std::string told = report_of("world banks=64K@0x80000000\nb0 = buffer size=64\n"
+                                       "m0 = map_single b0 len=64 dir=from_device\ncpu_read b0 len=4\n",
+                                       builtin_provider(), without);
+    EXPECT_NE(told.find("  until then:\n    op 0   b0 = buffer size=64\n    op 1   m0 = map_single"), told.npos)
+        << told;
+}
+
 // Of a long case only what concerned the byte is told; a step that was skipped never is.
 TEST(Report, tells_of_a_long_case_what_concerned_the_byte)
 {

@@ -12,10 +12,15 @@ struct Area {
     uint64_t at; // offset into RAM
     uint64_t bus, bytes;
 };
-// `base`: the device address from which runs are counted.
+// `base`: the device address from which runs are counted; `lead`: bytes of the run before those that are asked for.
 struct Wish {
-    uint64_t bytes, align, limit, boundary, base = 0;
+    uint64_t bytes, align, limit, boundary, base = 0, lead = 0;
 };
+
+bool crosses(uint64_t first, uint64_t last, uint64_t boundary)
+{
+    return boundary != 0 && ((first ^ last) & ~(boundary - 1)) != 0;
+}
 
 uint64_t run_of(const World& w, uint64_t bytes)
 {
@@ -55,7 +60,7 @@ std::optional<Range> find(const Session& s, const Area& area, const Wish& w, Tag
     for (uint64_t k = 0; k <= area.bytes - run; k += page) {
         const uint64_t bus = area.bus + k, last = bus + (w.bytes - 1);
         const bool fits = (bus - w.base) % run == 0 && bus % std::max<uint64_t>(w.align, 1) == 0 && last <= w.limit &&
-                          (w.boundary == 0 || ((bus ^ last) & ~(w.boundary - 1)) == 0);
+                          !crosses(bus + w.lead, last, w.boundary);
         if (const Range candidate{area.at + k, run}; fits && is_free(s, candidate, but))
             return candidate;
     }
@@ -127,6 +132,28 @@ bool lacked_room(const dmaudit_request& req, int rc)
            power_of_two(req.boundary);
 }
 
+// EMASK and EALIGN speak of addresses: of a request that any address meets they are untrue. `limit`: the last one it
+// may have; `keeps`: it asks for bits of them.
+void untrue(Session& s, const dmaudit_request& req, int rc, uint64_t limit, bool keeps)
+{
+    const World& w = s.world();
+    const DeviceSpec& d = w.devices[req.device];
+    uint64_t end = 2 * s.machine().ram_size() - 1; // of what a device behind an IOMMU can be given
+    for (unsigned b = 0; b < w.n_banks && !d.iommu; b++)
+        if (const uint64_t last = w.banks[b].phys + d.offset + (w.banks[b].size - 1); b == 0 || last > end)
+            end = last;
+    if (req.size > s.machine().ram_size() || (rc == DMAUDIT_EMASK ? limit < end : rc != DMAUDIT_EALIGN || keeps))
+        return;
+    s.fail({RuleId::wrong_return,
+            0,
+            {},
+            0,
+            "any address would have done for this request",
+            DMAUDIT_ENOMEM,
+            static_cast<uint64_t>(rc),
+            Numbers::codes});
+}
+
 } // namespace
 
 void check_pool(Session& s, Tag pool, const dmaudit_request& req)
@@ -151,7 +178,7 @@ void check_place(Session& s, Tag block, const dmaudit_request& req)
         return;
     const uint64_t offset = s.world().devices[req.device].offset;
     s.fail({RuleId::wrong_return, 0, b.at, block, "a block of a pool against its lowest free run",
-            s.machine().phys_of(run->at) + offset, s.machine().phys_of(b.at.at) + offset, Numbers::address});
+            s.machine().phys_of(run->at) + offset, s.machine().phys_of(b.at.at) + offset, Numbers::values});
 }
 
 void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
@@ -167,13 +194,14 @@ void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
         return;
     const DeviceSpec& d = s.world().devices[req.device];
     const uint64_t limit = narrowest(d.limit, s.auditor().driver(req.device).coherent_mask, req.limit);
-    if (const uint64_t run = run_of(s.world(), req.size);
-        d.iommu && (req.boundary || !has_addresses(s, req.device, run, std::max(req.align, run), limit)))
-        return;
+    const uint64_t pages = run_of(s.world(), req.size);
+    const bool addresses =
+        !d.iommu || (!req.boundary && has_addresses(s, req.device, pages, std::max(req.align, pages), limit));
     const Wish wish = d.iommu ? Wish{req.size, std::min(req.align, s.world().page), UINT64_MAX, 0}
                               : Wish{req.size, req.align, limit, req.boundary};
-    if (const auto run = find_in_arenas(s, req.device, wish))
-        spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
+    if (const auto run = addresses ? find_in_arenas(s, req.device, wish) : std::nullopt)
+        return spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
+    untrue(s, req, rc, limit, req.align > s.world().page || req.boundary || (d.iommu && pages > s.world().page));
 }
 
 // A bounce buffer keeps the buffer's place in its line, and the address bits that the driver asked for.
@@ -182,7 +210,7 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
     const Auditor& a = s.auditor();
     const uint64_t page = s.world().page;
     if (!lacked_room(req, rc) || !judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || original.empty() ||
-        req.align > page || req.boundary || original.len > s.machine().ram_size())
+        req.align > page || (req.boundary && req.align > 1) || original.len > s.machine().ram_size())
         return;
     const Auditor::Driver& driver = a.driver(req.device);
     const DeviceSpec& d = s.world().devices[req.device];
@@ -191,15 +219,19 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
     if (driver.min_align_mask >= page || (req.align > 1 && ((at + d.offset) & kept)))
         return; // no place has both
     const uint64_t lead = at & ((s.world().line - 1) | driver.min_align_mask);
-    uint64_t limit = narrowest(d.limit, driver.mask, req.limit);
-    if (d.iommu) { // in place or bounced: there is room for both
-        if ((req.align > 1 && at % req.align) || !has_addresses(s, req.device, at % page + original.len, 1, limit) ||
-            !has_addresses(s, req.device, lead + original.len, 1, limit))
-            return;
-        limit = UINT64_MAX;
-    }
-    if (const auto run = find_in_arenas(s, req.device, {lead + original.len, 1, limit, 0}))
-        spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
+    const uint64_t limit = narrowest(d.limit, driver.mask, req.limit);
+    // Behind an IOMMU in place or bounced: there are addresses for both.
+    const bool addresses =
+        !d.iommu || ((req.align <= 1 || at % req.align == 0) &&
+                     (!req.boundary || (req.boundary < page && a.promises(DMAUDIT_PROMISES_BOUNCE))) &&
+                     !crosses(lead, lead + original.len - 1, req.boundary) &&
+                     has_addresses(s, req.device, at % page + original.len, 1, limit) &&
+                     has_addresses(s, req.device, lead + original.len, 1, limit));
+    const Wish wish = d.iommu ? Wish{lead + original.len, 1, UINT64_MAX, 0}
+                              : Wish{lead + original.len, 1, limit, req.boundary, 0, lead};
+    if (const auto run = addresses ? find_in_arenas(s, req.device, wish) : std::nullopt)
+        return spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
+    untrue(s, req, rc, limit, req.align > 1 || driver.min_align_mask || req.boundary);
 }
 
 void check_mask(Session& s, uint32_t device, uint64_t mask)

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bitset>
+#include <utility>
 
 namespace dmaudit {
 
@@ -47,6 +48,8 @@ class Run {
     // Once the session is closed: is a fresh instance, opened for this, able to give more?
     void compare_capacity();
     bool failed() const { return session_.violation().has_value(); }
+    // What the provider's last call returned since this was asked.
+    int returned() { return std::exchange(returned_, DMAUDIT_OK); }
 
   private:
     friend class Situation; // these two look at all of it, for exhaustive search
@@ -86,10 +89,21 @@ class Run {
         machine_.begin_call();
         auto rc = f();
         const unsigned fired = machine_.end_call();
+        if (!failed() && machine_.locks_held())
+            session_.fail({RuleId::no_progress,
+                           0,
+                           {},
+                           0,
+                           "the call returned and keeps a lock",
+                           0,
+                           machine_.locks_held(),
+                           Numbers::values});
         tally_.calls++;
         tally_.evictions_inside += fired;
         tally_.faults += machine_.fault_fired();
         tally_.failures += rc > 0;
+        if constexpr (std::is_same_v<decltype(rc), int>)
+            returned_ = rc;
         // Minus one from the auditor means that the client was at fault, and there is a violation then.
         if constexpr (std::is_same_v<decltype(rc), int>)
             if (!failed() && (rc < 0 || rc > DMAUDIT_EBADF))
@@ -124,6 +138,7 @@ class Run {
     Skip unmap_sg(uint64_t sg, uint64_t attrs, uint64_t lie, bool table);
     Skip sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase, bool table = false);
     Skip map_single(uint64_t out, uint64_t buffer, uint64_t off, uint64_t dir, const dmaudit_request&);
+    bool has_sg() const;
     bool has_sgtable() const;
     Skip access_sg(Tag sg, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
     Skip access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t len, bool write, uint64_t seed);
@@ -217,17 +232,11 @@ class Run {
     Skip perform(const ops::FreePages&);
     Skip perform(const ops::MapSgtable&);
     Skip perform(const ops::MapSgWithin&);
-    Skip perform(const ops::UnmapSgtable& o)
-    {
-        return has_sgtable() ? unmap_sg(o.sg.v, o.attrs.v, o.lie.v, true) : Skip::impossible;
-    }
-    Skip perform(const ops::SyncSgtableForCpu& o)
-    {
-        return has_sgtable() ? sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU, true) : Skip::impossible;
-    }
+    Skip perform(const ops::UnmapSgtable& o) { return unmap_sg(o.sg.v, o.attrs.v, o.lie.v, true); }
+    Skip perform(const ops::SyncSgtableForCpu& o) { return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_CPU, true); }
     Skip perform(const ops::SyncSgtableForDevice& o)
     {
-        return has_sgtable() ? sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE, true) : Skip::impossible;
+        return sync_sg(o.sg.v, o.dir.v, o.lie.v, DMAUDIT_FOR_DEVICE, true);
     }
     Skip perform(const ops::MappingError&);
     Skip use_of_nothing(const Step&);
@@ -265,6 +274,7 @@ class Run {
     FirstRequests first_;
     std::bitset<MachineSpec::most> measured_;                      // devices
     std::array<Capacity, MachineSpec::most> capacity_{}, fresh_{}; // at the end and of a fresh instance
+    int returned_ = DMAUDIT_OK;
     bool abrupt_ = false;                                          // what is alive at the end is not given back
 };
 } // namespace dmaudit

@@ -19,9 +19,15 @@ bool Run::has_sgtable() const
            DMAUDIT_HAS(provider_.scatter, unmap_sgtable) && DMAUDIT_HAS(provider_.scatter, sync_sgtable);
 }
 
+bool Run::has_sg() const
+{
+    return DMAUDIT_HAS(&provider_, scatter) && DMAUDIT_HAS(provider_.scatter, map_sg) &&
+           DMAUDIT_HAS(provider_.scatter, unmap_sg);
+}
+
 Skip Run::perform(const ops::MapSgtable& o)
 {
-    return has_sgtable() ? map_sg(std::bit_cast<ops::MapSg>(o), true) : Skip::impossible; // both have the same fields
+    return map_sg(std::bit_cast<ops::MapSg>(o), true); // both have the same fields
 }
 
 Skip Run::perform(const ops::MapSgWithin& o)
@@ -34,8 +40,7 @@ Skip Run::perform(const ops::MapSgWithin& o)
 
 Skip Run::map_sg(const ops::MapSg& o, bool table, uint64_t limit, uint32_t attrs)
 {
-    if (!DMAUDIT_HAS(&provider_, scatter) || !DMAUDIT_HAS(provider_.scatter, map_sg) ||
-        !DMAUDIT_HAS(provider_.scatter, unmap_sg))
+    if (table ? !has_sgtable() : !has_sg())
         return Skip::impossible;
     if (!made(o.buffer.v))
         return Skip::not_made;
@@ -89,6 +94,8 @@ Skip Run::unmap_sg(uint64_t sg, uint64_t attrs, uint64_t lie, bool table)
 {
     if (!made(sg))
         return Skip::not_made;
+    if (table ? !has_sgtable() : !has_sg())
+        return Skip::impossible;
     const Tag t = tag(sg);
     const SgRecord& rec = auditor_.sgs()[t];
     const uint32_t own = linux_direction(rec.direction);
@@ -104,8 +111,10 @@ Skip Run::unmap_sg(uint64_t sg, uint64_t attrs, uint64_t lie, bool table)
 
 Skip Run::sync_sg(uint64_t sg, uint64_t dir, uint64_t lie, uint32_t phase, bool table)
 {
-    if (!made(sg) || !DMAUDIT_HAS(provider_.scatter, sync_sg))
-        return made(sg) ? Skip::impossible : Skip::not_made;
+    if (!made(sg))
+        return Skip::not_made;
+    if (table ? !has_sgtable() : !DMAUDIT_HAS(provider_.scatter, sync_sg))
+        return Skip::impossible;
     const Tag t = tag(sg);
     const SgRecord& rec = auditor_.sgs()[t];
     const uint32_t own = linux_direction(rec.direction);

@@ -133,12 +133,12 @@ Skip Run::perform(const ops::UnmapSingle& o)
 
 Skip Run::sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase)
 {
-    if (!DMAUDIT_HAS(provider_.streaming, sync))
-        return Skip::impossible;
     if (!made(mapping))
         return Skip::not_made;
     if (noncoherent(mapping))
         return sync_block(mapping, off, len, dir, lie, phase);
+    if (!DMAUDIT_HAS(provider_.streaming, sync))
+        return Skip::impossible;
     const dmaudit_mapping m = lied_mapping(mapping, lie);
     uint32_t d = dir == same_direction ? m.direction : narrow(dir);
     if (lie == lie_other_dir)

@@ -89,6 +89,15 @@ void Session::close()
               0,
               machine_.translations(),
               Numbers::values});
+    if (sound && machine_.stale_translations() && !auditor_.promises(DMAUDIT_TRAIT_LAZY_FLUSH))
+        fail({RuleId::still_reachable,
+              0,
+              {},
+              0,
+              "close left pages that a device still reaches: they were unmapped and not flushed",
+              0,
+              machine_.stale_translations(),
+              Numbers::values});
     if (sound && machine_.cache().uncached_pages())
         fail({RuleId::lost_capacity,
               0,

@@ -32,8 +32,7 @@ uint8_t* Machine::guard_of(Meta* meta)
     return reinterpret_cast<uint8_t*>(meta + 1) + meta->bytes;
 }
 
-// What was never written, or was given back, is nothing that anybody could take for his own; of large pieces the
-// beginning.
+// What was given back is nothing that anybody could take for his own; of large pieces the beginning.
 void Machine::deface(Meta* meta)
 {
     if (guard_bytes)
@@ -90,7 +89,8 @@ Machine::Machine() : cache_(ram_.door())
             m.metas_->prev = meta;
         m.metas_ = meta;
         std::memset(guard_of(meta), guard_value, guard_bytes);
-        deface(meta);
+        constexpr uint8_t fresh[] = {0xff, 0, guard_value, 1}; // what was never written may be anything
+        std::memset(static_cast<void*>(meta + 1), fresh[m.metas_made_++ % sizeof fresh], bytes);
         return meta + 1;
     };
     platform_.meta_free = [](void* self, void* p) {
@@ -206,7 +206,7 @@ void Machine::reset()
         std::free(metas_);
         metas_ = next;
     }
-    meta_bytes_ = 0;
+    meta_bytes_ = metas_made_ = 0;
 }
 
 std::optional<uint64_t> Machine::offset_of(uint64_t phys, uint64_t len) const
@@ -249,6 +249,14 @@ uint64_t Machine::translations() const
     uint64_t n = 0;
     for (unsigned i = 0; i < spec_.n_devices; i++)
         n += iommus_[i].pages();
+    return n;
+}
+
+uint64_t Machine::stale_translations() const
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < spec_.n_devices; i++)
+        n += iommus_[i].stale_pages();
     return n;
 }
 

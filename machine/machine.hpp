@@ -83,7 +83,8 @@ class Machine {
     // The same for accesses with these rights (Iommu::read, write); nothing also beyond the device's limit: the device
     // faults.
     std::optional<uint64_t> reach(unsigned device, uint64_t bus, uint64_t len, unsigned rights = 0) const;
-    uint64_t translations() const; // pages in all IOMMUs
+    uint64_t translations() const;       // pages in all IOMMUs
+    uint64_t stale_translations() const; // that are unmapped and a device may still use
     const Iommu& iommu(unsigned device) const { return iommus_[device]; }
     bool coherent(unsigned device) const { return spec_.devices[device].coherent; }
     void device_read(unsigned device, uint64_t at, uint64_t len, uint8_t* out) const;
@@ -145,7 +146,7 @@ class Machine {
     std::array<Iommu, MachineSpec::most> iommus_;
     dmaudit_platform platform_{};
     Meta* metas_ = nullptr;
-    size_t meta_bytes_ = 0;
+    size_t meta_bytes_ = 0, metas_made_ = 0;
     struct Armed {
         Act act;
         uint64_t at, len, nth;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -296,6 +297,23 @@ TEST_F(MachineTest, ResetRestoresRamWhoeverWroteIt)
     machine.begin_call();
     clean(0x10000, 1);
     EXPECT_EQ(machine.end_call(), 0u);
+}
+
+TEST_F(MachineTest, WhatMetadataHoldsAtFirstIsAnythingButTheSameEachTime)
+{
+    const auto bytes_of = [&] {
+        std::string seen;
+        begin(two_banks());
+        for (int i = 0; i < 4; i++)
+            if (const auto* p = static_cast<const char*>(meta_alloc(5000))) {
+                EXPECT_EQ(std::string(p, 5000), std::string(5000, *p)) << "all of it";
+                seen += *p;
+            }
+        return seen;
+    };
+    const std::string first = bytes_of();
+    EXPECT_EQ(std::set<char>(first.begin(), first.end()).size(), 4u);
+    EXPECT_EQ(bytes_of(), first);
 }
 
 TEST_F(MachineTest, ASmallerWorldLeavesNothingForALargerOne)

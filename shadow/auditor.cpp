@@ -297,8 +297,13 @@ bool Auditor::blamed_caller(int rc, const dmaudit_request& req, uint64_t longest
     const bool possible = longest <= around_.ram / 2 && req.align <= around_.page && power_of_two(req.align) &&
                           power_of_two(req.boundary) &&
                           (req.boundary == 0 || (longest <= req.boundary && around_.page <= req.boundary));
-    const bool blamed =
-        rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO || (rc == DMAUDIT_EINVAL && possible);
+    return rc != DMAUDIT_EBUSY && blamed_caller(rc, possible, at, t);
+}
+
+bool Auditor::blamed_caller(int rc, bool whole, Range at, Tag t)
+{
+    const bool blamed = rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO || rc == DMAUDIT_EBUSY ||
+                        (rc == DMAUDIT_EINVAL && whole);
     if (!blamed || evidence_->fault_injected())
         return false;
     fail(RuleId::wrong_return, at, t, "a legal request was refused as if its caller had erred", Code{DMAUDIT_ENOMEM},

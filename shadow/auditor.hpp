@@ -293,7 +293,8 @@ class Auditor {
     bool check_last(Tag buf);
     void dropped(Tag buf);
     bool accept_segments(AttachmentRecord&, Tag);
-    void mapped_together(Tag newcomer, bool unfinished);
+    void mapped_together(Tag newcomer);
+    bool others_write(Tag attachment, Direction) const;
     void confuse_open_brackets(const BufRecord&);
     void confuse_edges(Range written, Range buffer);
     void handed_to_readers(Tag buf);
@@ -338,6 +339,8 @@ class Auditor {
     void refused(bool by_contract, uint64_t uncached_before, Tag);
     // Was a legal request refused with a code that says its caller erred? `longest`: bytes of its longest part.
     bool blamed_caller(int rc, const dmaudit_request&, uint64_t longest, Range at, Tag);
+    // The same of a call for which no busy state and, if `whole`, no number is an excuse.
+    bool blamed_caller(int rc, bool whole, Range at, Tag);
 
     // Opaque blocks are named by addresses in a range that nobody can touch: a dereference faults at once.
     static constexpr uint64_t token_bytes = 65536;

@@ -16,8 +16,10 @@ int Auditor::exported(Range at, Tag of, const std::function<int(uint64_t*)>& pro
     const int rc = provider(&buf);
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && (rc == DMAUDIT_EBUSY || !blamed_caller(rc, at.lines(around_.page) == at, at, of)))
+        refused(false, evidence_->uncached_pages(), of);
     if (rc != DMAUDIT_OK)
-        return refused(false, evidence_->uncached_pages(), of), rc;
+        return rc;
     const Tag tag = bufs_.add({at, of, buf, 1, 0, 0, {}, 0});
     if (!tag)
         return fail(RuleId::auditor_exhausted, at, of, "too many dma-bufs in one session"), rc;
@@ -233,8 +235,10 @@ int Auditor::attach(Tag ref, uint32_t device, Tag* out)
     const int rc = inner_->dma_buf->attach(ctx_, bufs_[buf].id, device, &id);
     if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK && !blamed_caller(rc, true, bufs_[buf].at, buf))
+        refused(false, uncached_before, buf);
     if (rc != DMAUDIT_OK)
-        return refused(false, uncached_before, buf), rc;
+        return rc;
     AttachmentRecord rec{};
     rec.buf = buf;
     rec.id = id;
@@ -266,6 +270,17 @@ int Auditor::detach(Tag attachment)
     return rc;
 }
 
+// Is another importer mapped, and one of the two may write? Their copies cannot always be kept alike.
+bool Auditor::others_write(Tag attachment, Direction d) const
+{
+    const AttachmentRecord& rec = attachments_[attachment];
+    for (uint32_t i = 0; i < attachments_.live_count(); i++)
+        if (const AttachmentRecord& a = attachments_[attachments_.live(i)];
+            a.buf == rec.buf && a.id != rec.id && a.mapped && (a.direction != Direction::to || d != Direction::to))
+            return true;
+    return false;
+}
+
 int Auditor::map_attachment(Tag attachment, uint32_t direction)
 {
     if (!check_alive(attachment, Kind::attachment, RuleId::use_after_free))
@@ -290,8 +305,11 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
              Code{busy ? DMAUDIT_EBUSY : DMAUDIT_OK}, Code{rc});
         return rc;
     }
+    const bool may_be_busy = busy || others_write(attachment, d);
+    if (rc != DMAUDIT_OK && ((may_be_busy && rc == DMAUDIT_EBUSY) || !blamed_caller(rc, true, buf.at, attachment)))
+        refused(busy, uncached_before, attachment);
     if (rc != DMAUDIT_OK)
-        return refused(busy, uncached_before, attachment), rc;
+        return rc;
     if (busy)
         return fail(RuleId::wrong_return, buf.at, attachment,
                     "the attachment is mapped in a direction that does not include this one"),
@@ -315,10 +333,9 @@ int Auditor::map_attachment(Tag attachment, uint32_t direction)
     rec.mapped = 1;
     rec.maps[direction] = 1;
     const bool keeps = d != Direction::from || promises(DMAUDIT_PROMISES_KEEP_UNWRITTEN);
-    bool unfinished = false; // a bracket is open, and the CPU has written in it
-    map_.for_each_run(buf.at, [&](Range, uint8_t s) { unfinished |= cache_of(s) == CacheState::cpu_wrote; });
     apply(keeps ? Event::dma_buf_map : Event::dma_buf_map_loses, buf.at);
-    mapped_together(attachment, unfinished);
+    confuse_open_brackets(buf);
+    mapped_together(attachment);
     if (d != Direction::from)
         check_importer_sees(rec, buf.at);
     marks.hit(Mark::attachment_mapped);

@@ -8,9 +8,7 @@ namespace dmaudit {
 
 // An importer was mapped. What each of them sees is known as long as no other that is mapped may write: then nothing
 // but hand-overs and its own writes matter. Of two that write nothing is known, not even to the CPU: fences decide.
-// What the CPU wrote in a bracket that is still open (`unfinished`) was handed to the newcomer; the others get it at
-// the end.
-void Auditor::mapped_together(Tag newcomer, bool unfinished)
+void Auditor::mapped_together(Tag newcomer)
 {
     const Tag buf = attachments_[newcomer].buf;
     unsigned writers = 0;
@@ -20,7 +18,6 @@ void Auditor::mapped_together(Tag newcomer, bool unfinished)
                 f(a);
     };
     each_mapped([&](AttachmentRecord& a) { writers += a.direction != Direction::to; });
-    each_mapped([&](AttachmentRecord& a) { a.alone &= !unfinished; });
     attachments_[newcomer].alone = true;
     each_mapped([&](AttachmentRecord& a) { a.alone &= writers == (a.direction != Direction::to ? 1u : 0u); });
     if (writers > 1)
@@ -211,8 +208,13 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
                 return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", Code{DMAUDIT_OK},
                             Code{rc}),
                        rc;
-    if (rc != DMAUDIT_OK)
+    if (rc != DMAUDIT_OK) {
+        if (refuse && kind != WindowRecord::vmapped && rc != DMAUDIT_EINVAL)
+            return fail(RuleId::wrong_return, rec.at, buf, "a window that the buffer does not have",
+                        Code{DMAUDIT_EINVAL}, Code{rc}),
+                   rc;
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
+    }
     if (refuse) {
         fail(RuleId::mmap_window, rec.at, buf,
              "a window of no pages, beyond the buffer's whole pages, or onto an opaque one, was not refused",
@@ -257,8 +259,8 @@ int Auditor::close_window(Tag window)
     return rc;
 }
 
-// A mapping that is used once more, or once less, may be synced like any other: what the CPU has written in a bracket
-// that is still open is lost or not.
+// A map or unmap may move bytes to and fro: what the CPU has written in a bracket that is still open is lost, handed
+// over or neither.
 void Auditor::confuse_open_brackets(const BufRecord& buf)
 {
     for (uint32_t i = 0; i < buf.n_brackets; i++)

@@ -113,11 +113,11 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
     if (promises(DMAUDIT_PROMISES_ALIGNMENT) && req.align > 1 && b.bus % req.align)
         return fail(RuleId::misaligned, r, pool, "device address against the alignment asked for", req.align, b.bus),
                false;
-    if (promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) && !pool &&
-        b.bus % std::max(around_.page, std::bit_ceil(req.size)))
-        return fail(RuleId::misaligned, r, pool, "device address against the block's own order",
-                    std::max(around_.page, std::bit_ceil(req.size)), b.bus),
-               false;
+    // Where device addresses are off by a part of a page no page is aligned.
+    const bool pages = iommu(req.device) || bus_offset(req.device) % around_.page == 0;
+    if (const uint64_t order = std::max(around_.page, std::bit_ceil(req.size));
+        promises(DMAUDIT_PROMISES_NATURAL_ALIGNMENT) && !pool && pages && b.bus % order)
+        return fail(RuleId::misaligned, r, pool, "device address against the block's own order", order, b.bus), false;
     if (promises(DMAUDIT_PROMISES_BOUNDARY) && req.boundary && (b.bus ^ last) & ~(req.boundary - 1))
         return fail(RuleId::crosses_boundary, r, pool, "the block crosses the boundary", req.boundary, b.bus), false;
     if (const auto target = evidence_->translate(req.device, b.bus, req.size); !target || *target != at)

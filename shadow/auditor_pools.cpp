@@ -25,6 +25,9 @@ int Auditor::declare_pool(uint32_t device, Range at, uint32_t* exclusive, Tag* o
             if (evidence_->uncached({page, 1})) // they are the client's, promise or not
                 return fail(RuleId::failure_has_effect, {page, 1}, 0, "a pool was refused, and its pages are uncached"),
                        rc;
+        const uint64_t bus = phys + bus_offset(device);
+        if (!refuse && blamed_caller(rc, at.lines(around_.page) == at && bus % around_.page == 0, at, 0))
+            return rc;
         return refused(refuse, uncached_before, 0), rc;
     }
     if (refuse)
@@ -146,6 +149,9 @@ int Auditor::mmap_from_pool(const dmaudit_block& b, uint64_t pgoff, uint64_t pag
                  "a window of no pages, or past the block's last one, was not refused: pages of the block, end of the "
                  "window",
                  count, pgoff + pages);
+        else if (rc != DMAUDIT_ENXIO)
+            fail(RuleId::wrong_return, rec.at, tag, "a window that the block does not have", Code{DMAUDIT_ENXIO},
+                 Code{rc});
         return rc;
     }
     if (rc != DMAUDIT_OK) {

@@ -484,7 +484,7 @@ struct dmaudit_dma_buf {
     int (*detach)(void *ctx, uint64_t buf, uint64_t attachment);
     /* dma_buf_map_attachment: fills sg->device, segments (room for sg->n_entries of them), n_segments, direction, cookie;
      * sg->entries is not used. Mapped once more: the same segments, whatever the masks say by then. EBUSY: mapped in a
-     * direction that does not include this one. When the last map is undone, what its device wrote is in the buffer's own
+     * direction that does not include this one, or another importer is mapped and one of the two may write. When the last map is undone, what its device wrote is in the buffer's own
      * bytes, whoever else is mapped. */
     int (*map_attachment)(void *ctx, uint64_t attachment, uint32_t direction, struct dmaudit_sg *sg);
     int (*unmap_attachment)(void *ctx, uint64_t attachment, const struct dmaudit_sg *sg, uint32_t direction);
