@@ -116,6 +116,12 @@ TEST(Codes, that_speak_of_addresses_where_any_would_do)
     EXPECT_EQ(told(full + " limit=0x80007fff\n", DMAUDIT_EMASK, 2, complete), "clean") << "half of it";
     EXPECT_EQ(told(full + " align=8K\n", DMAUDIT_EALIGN, 2, complete), "clean");
     EXPECT_EQ(told(full + " boundary=4K\n", DMAUDIT_EALIGN, 2, complete), "clean");
+    Answers odd(DMAUDIT_EALIGN);
+    EXPECT_EQ(
+        run("world banks=64K@0x80000000 offset=0x1 mode=conforming\nk0 = alloc_coherent size=1 align=2\n", odd.provider)
+            .found(),
+        "clean")
+        << "no page has an even device address";
 }
 
 TEST(Returned, with_a_lock)

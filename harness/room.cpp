@@ -173,12 +173,18 @@ void check_place(Session& s, Tag block, const dmaudit_request& req)
     const BlockRecord& b = s.auditor().blocks()[block];
     if (!judges(s, req.device, DMAUDIT_PROMISES_LOWEST_RUN))
         return;
-    const auto run = find_in_pool(s, b.pool, req, block);
-    if (!run || run->at == b.at.at)
-        return;
+    const Range pool = s.auditor().pools()[b.pool].at;
     const uint64_t offset = s.world().devices[req.device].offset;
-    s.fail({RuleId::wrong_return, 0, b.at, block, "a block of a pool against its lowest free run",
-            s.machine().phys_of(run->at) + offset, s.machine().phys_of(b.at.at) + offset, Numbers::values});
+    const auto bus = [&](uint64_t at) { return s.machine().phys_of(at) + offset; };
+    const auto run = find_in_pool(s, b.pool, req, block);
+    if (bus(pool.at) % s.world().page || bus(pool.at) + (pool.len - 1) < bus(pool.at))
+        return; // as find()
+    if (!run)
+        s.fail(
+            {RuleId::wrong_return, 0, b.at, block, "a block of a pool, which has no free run that meets the request"});
+    else if (run->at != b.at.at)
+        s.fail({RuleId::wrong_return, 0, b.at, block, "a block of a pool against its lowest free run", bus(run->at),
+                bus(b.at.at), Numbers::values});
 }
 
 void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
@@ -201,7 +207,8 @@ void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
                               : Wish{req.size, req.align, limit, req.boundary};
     if (const auto run = addresses ? find_in_arenas(s, req.device, wish) : std::nullopt)
         return spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
-    untrue(s, req, rc, limit, req.align > s.world().page || req.boundary || (d.iommu && pages > s.world().page));
+    const uint64_t aligned = d.iommu || d.offset % s.world().page == 0 ? s.world().page : 1; // as any page is
+    untrue(s, req, rc, limit, req.align > aligned || req.boundary || (d.iommu && pages > s.world().page));
 }
 
 // A bounce buffer keeps the buffer's place in its line, and the address bits that the driver asked for.

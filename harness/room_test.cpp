@@ -205,6 +205,18 @@ TEST(Room, of_a_pool_is_used_from_below)
         EXPECT_EQ(run(pool + one).found(), "clean") << one;
     }
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=1\n", Passes().provider).found(), "wrong-return");
+    // No run of two pages begins at an even device address.
+    Passes at_any_page;
+    at_any_page.coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int {
+        dmaudit_request two_runs = *r;
+        two_runs.size *= 2, two_runs.align = 0;
+        const int rc = builtin_provider().coherent->alloc(ctx, &two_runs, out);
+        out->cpu = static_cast<uint8_t*>(out->cpu) + 4096, out->bus += 4096, out->granted = r->size;
+        return rc;
+    };
+    const std::string odd =
+        "world banks=32K@0x80001000,64K@0x90001000 mode=conforming\np0 = declare_pool size=16K at=8K\n";
+    EXPECT_EQ(run(odd + "k0 = alloc_coherent size=8K align=8K\n", at_any_page.provider).found(), "wrong-return");
     // The lowest that meets the request: runs are counted from the pool's start, alignments in device addresses.
     EXPECT_EQ(run(pool + "k0 = alloc_from_pool p0 size=1\nk1 = alloc_coherent size=8K\nk2 = alloc_from_pool p0 size=1\n"
                          "free_coherent k1\nk3 = alloc_coherent size=4K align=16K\nk4 = alloc_from_pool p0 size=1\n")

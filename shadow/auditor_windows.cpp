@@ -148,7 +148,7 @@ int Auditor::mmap_coherent(const dmaudit_block& b, uint64_t pgoff, uint64_t page
                  "a window of no pages, or past the block's last one, was not refused: pages of the block, end of the "
                  "window",
                  count, pgoff + pages);
-        else if (rc != DMAUDIT_ENXIO)
+        else if (rc != DMAUDIT_ENXIO && pages)
             fail(RuleId::wrong_return, rec.at, tag, "a window that the block does not have", Code{DMAUDIT_ENXIO},
                  Code{rc});
         return rc;

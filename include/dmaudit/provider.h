@@ -291,7 +291,8 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_RIGHTS (1ull << 15)    /* behind an IOMMU a device may do no more than the directions of its mappings say */
 #define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
 /* Without an IOMMU nothing is refused for which the arenas have a free run of 2^order pages, aligned to its size in device
- * addresses, that meets the request: a block, or the bounce buffer of a mapping, at the buffer's place in its cache line. */
+ * addresses, that meets the request: a block, or the bounce buffer of a mapping, at the buffer's place in its cache line.
+ * And EMASK and EALIGN are said of no request for which any address would do. */
 #define DMAUDIT_PROMISES_COMPLETE (1ull << 17)
 /* close gives back what lives, too; others are closed when nothing does. */
 #define DMAUDIT_PROMISES_TEARDOWN (1ull << 18)
@@ -332,8 +333,8 @@ struct dmaudit_coherent {
      * its `cookie` stands for it in free and mmap. DMAUDIT_ZERO is not asked for together with it. What an earlier owner
      * left must not be seen through a window all the same. */
 
-    /* dma_mmap_attrs: a window of `pages` pages onto a live block, from its page `pgoff` on. Error: ENXIO (also of no
-     * pages). Leave it out where blocks share pages: a legal window is not refused. */
+    /* dma_mmap_attrs: a window of `pages` pages onto a live block, from its page `pgoff` on. Error: ENXIO (of no
+     * pages EINVAL will do). Leave it out where blocks share pages: a legal window is not refused. */
     int (*mmap)(void *ctx, const struct dmaudit_block *block, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
 
     /* dma_alloc_noncoherent: cached memory that reads zero, mapped for a device in one direction and with the CPU until
@@ -389,7 +390,7 @@ struct dmaudit_pool {
     /* dma_release_from_dev_coherent. */
     int (*release_from)(void *ctx, uint32_t device, uint32_t order, void *cpu, int *ours);
     /* dma_mmap_from_dev_coherent: a window of `pages` pages onto the block of `size` bytes at `cpu`, from page `pgoff`
-     * on. Error: ENXIO (also of no pages). */
+     * on. Error: ENXIO (of no pages EINVAL will do). */
     int (*mmap_from)(void *ctx, uint32_t device, void *cpu, uint64_t size, uint64_t pgoff, uint64_t pages,
                      struct dmaudit_window *out, int *ours);
     /* dma_release_coherent_memory: the client takes the RAM back. Blocks still alive are dangling afterwards. */
