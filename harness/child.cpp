@@ -255,7 +255,7 @@ std::string Child::report(const Case& c, const Result& r, const ReportOptions& o
                 write_all(to, dmaudit::report(c, r, provider_, session, o));
             },
             &said);
-        if (!ended.timed_out && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0)
+        if (!ended.timed_out && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0 && !said.empty())
             return said;
     }
     return key_lines(key_of(c, r));

@@ -144,7 +144,9 @@ TEST_P(Deaths, are_named_by_the_step_that_ran)
     ASSERT_TRUE(r.violation);
     EXPECT_EQ(r.violation->rule, GetParam().rule);
     EXPECT_EQ(r.step, 2);
-    EXPECT_NE(child.report(c, r, {}).find(rule(GetParam().rule).name), std::string::npos);
+    const std::string told = child.report(c, r, {});
+    EXPECT_NE(told.find(rule(GetParam().rule).name), std::string::npos) << told;
+    EXPECT_NE(told.find("  until then:\n    op 0   b0 = buffer size=16\n"), std::string::npos) << told;
     const Result before = child.run(case_of("b0 = buffer size=16\ncpu_write b0 len=16\n"));
     EXPECT_FALSE(before.violation);
 }
