@@ -146,6 +146,24 @@ TEST(Returned, with_a_lock)
     EXPECT_EQ(kept.result.step, 1u) << "the call that keeps it, not the end";
 }
 
+// Who flushes lazily may leave what it had mapped when it failed half way, as after any unmap.
+TEST(Returned, with_translations)
+{
+    Table t;
+    dmaudit_scatter half = *builtin_provider().scatter;
+    half.map_sg = [](void* ctx, const dmaudit_request* r, dmaudit_sg* sg) -> int {
+        return builtin_provider().scatter->map_sg(ctx, r, sg) == DMAUDIT_OK ? DMAUDIT_ENOMEM : DMAUDIT_EIO;
+    };
+    t.provider.scatter = &half;
+    t.provider.promises &= ~uint64_t{DMAUDIT_PROMISES_COMPLETE | DMAUDIT_PROMISES_COMPLETE_IOVA};
+    const std::string list =
+        "world banks=64K@0x80000000 iommu=yes mode=conforming\nb0 = buffer size=64\ncpu_write b0 len=64\n"
+        "g0 = map_sg b0 len=64 n=2 dir=to_device\n";
+    EXPECT_EQ(run(list, t.provider).found(), "failure-has-effect");
+    t.provider.promises |= DMAUDIT_TRAIT_LAZY_FLUSH;
+    EXPECT_EQ(run(list, t.provider).found(), "clean");
+}
+
 TEST(Close, takes_translations_out_of_the_devices_cache_too)
 {
     static dmaudit_platform platform;
