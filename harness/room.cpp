@@ -176,9 +176,9 @@ void check_place(Session& s, Tag block, const dmaudit_request& req)
     const Range pool = s.auditor().pools()[b.pool].at;
     const uint64_t offset = s.world().devices[req.device].offset;
     const auto bus = [&](uint64_t at) { return s.machine().phys_of(at) + offset; };
-    const auto run = find_in_pool(s, b.pool, req, block);
     if (bus(pool.at) % s.world().page || bus(pool.at) + (pool.len - 1) < bus(pool.at))
-        return; // as find()
+        return; // find() knows no runs there
+    const auto run = find_in_pool(s, b.pool, req, block);
     if (!run)
         s.fail(
             {RuleId::wrong_return, 0, b.at, block, "a block of a pool, which has no free run that meets the request"});
