@@ -6,7 +6,6 @@
 namespace dmaudit {
 
 template <class Op> constexpr uint8_t is = Ops::index_of<Op>();
-enum Dir : uint64_t { bidirectional, to_device, from_device };
 
 struct Interval {
     uint64_t from = 0, to = 0;
@@ -39,6 +38,7 @@ class Phases {
     void append(const Step&);
 
   private:
+    enum Dir : uint64_t { bidirectional, to_device, from_device };
     struct Phase {
         Interval ready;      // bytes with a known value; of a mapping: those that the device has written
         Interval cpu;        // of a mapping: bytes handed back to the CPU; of a dma-buf: those of the latest bracket
