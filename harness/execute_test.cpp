@@ -194,6 +194,36 @@ TEST(Faults, a_provider_that_does_not_undo_is_found)
     EXPECT_EQ(run(small + "k0 = alloc_coherent size=8K\n", t.provider).found(), "failure-has-effect");
 }
 
+TEST(Faults, last_while_metadata_memory_is_short)
+{
+    // A pool is a piece of metadata of its own.
+    const std::string text = conforming +
+                             "starve\np0 = declare_pool size=8K\np1 = declare_pool size=8K\nstarve end=yes\n"
+                             "p2 = declare_pool size=8K\nk0 = alloc_from_pool p2 size=1\n";
+    const Ran r = run(text);
+    EXPECT_EQ(r.found(), "clean");
+    EXPECT_EQ(r.tally.faults, 2u);
+    EXPECT_EQ(r.tally.failures, 2u);
+    EXPECT_EQ(run(conforming + "starve\nk0 = alloc_coherent size=8K\ncpu_write k0 len=1\n").tally.faults, 0u)
+        << "records have room as long as they are few";
+    Table t;
+    t.pool.declare = [](void* ctx, uint32_t dev, uint64_t phys, uint64_t bus, uint64_t size,
+                        uint32_t* exclusive) -> int {
+        const int rc = builtin_provider().pool->declare(ctx, dev, phys, bus, size, exclusive);
+        return rc == DMAUDIT_ENOMEM ? DMAUDIT_OK : rc;
+    };
+    EXPECT_EQ(run(conforming + "starve\np0 = declare_pool size=8K\nstarve end=yes\nk0 = alloc_from_pool p0 size=1\n",
+                  t.provider)
+                  .found(),
+              "spurious-failure");
+}
+
+TEST(Faults, end_with_the_case)
+{
+    EXPECT_EQ(run(conforming + "p0 = declare_pool size=8K\nk0 = alloc_from_pool p0 size=1\nat_end\nstarve\n").found(),
+              "clean");
+}
+
 // ---- what is not given back ----
 
 TEST(Conservation, a_page_that_is_kept_is_lost_capacity)

@@ -39,7 +39,7 @@ void Generator::run()
     const bool measured = rng_.chance(1, 4);
     if (measured)
         measure();
-    if (rng_.chance(1, 32)) // no client of a driver that goes like this; but an instance must end well
+    if (!full() && rng_.chance(1, 32)) // no client of a driver that goes like this; but an instance must end well
         put({is<ops::AtEnd>, {0, 1}});
     if (large_ && rng_.chance(3, 4)) // while nothing small lies in the way
         rng_.chance(2, 3) ? exhaust() : storm();
@@ -99,18 +99,17 @@ const World& Generator::make_world()
     header[0] = 1;
     codes::read_header(header, out_.world, out_.expect);
     // Bitmaps of several words, and of several levels, now and then: what lies between them is not in small worlds.
-    if (header[cell_bytes - 1] < 3) { // they cost several times as much
+    if (header[cell_bytes - 1] < 5) { // they cost several times as much
         const World small = out_.world;
-        constexpr uint64_t sizes[] = {1 << 20, 2 << 20, 4 << 20, 8 << 20};
-        const BankSpec only{out_.world.banks[0].phys, sizes[header[cell_bytes - 2] % 4]};
+        constexpr uint64_t sizes[] = {1 << 20, 1 << 20, 2 << 20, 2 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20};
+        const BankSpec only{out_.world.banks[0].phys, sizes[header[cell_bytes - 2] % std::size(sizes)]};
         out_.world.banks = World{}.banks;
         out_.world.banks[0] = only;
         out_.world.n_banks = 1;
-        if (header[cell_bytes - 3] & 1) { // the limits were made for the small world: most of it would be out of reach
-            out_.world.page = World{}.page;
+        out_.world.page = World{}.page; // it is about their number
+        if (header[cell_bytes - 3] & 1) // the limits were made for the small world: most of it would be out of reach
             for (unsigned d = 0; d < out_.world.n_devices; d++)
                 out_.world.devices[d].limit = all_ones;
-        }
         large_ = world_error(out_.world).empty();
         if (!large_)
             out_.world = small;
@@ -152,8 +151,14 @@ void Generator::weigh()
             w /= 3; // masks: they concern what comes later
         if (op == is<ops::ReleaseGroup>)
             w *= 2; // it needs a driver and a group
+        if (op == is<ops::UnmapAttachment> || op == is<ops::ManagedRelease>)
+            w *= 2; // before it come a dma-buf, an attachment, a mapping; a driver and a pool
         if (specs()[op].actor == Actor::machine)
             w /= specs()[op].fields.size() == 1 ? 4 : 3; // what makes the next op fail is the rarest
+        if (op == is<ops::Starve>)
+            w /= 4; // it lasts
+        if (op == is<ops::DmaBufGet> || op == is<ops::CloseFd> || op == is<ops::DupFd>)
+            w /= 2; // three that need the same
         weights_[op] = !contains(profile_, op) || off ? 0 : w;
         total_ += weights_[op];
     }
@@ -232,6 +237,10 @@ uint8_t Generator::with_object(uint8_t op)
             return k.alive && (name_kind(k.name) & l.needs) && Phases::fits(op, k);
         };
         const auto all = scope_.objects();
+        if (phases_.lacks_descriptor(op)) {
+            op = is<ops::DmaBufFd>;
+            continue;
+        }
         if (l.use == Layout::absent || std::any_of(all.begin(), all.end(), fits))
             return phases_.lacks_driver(op) ? is<ops::Bind> : op;
         std::array<uint8_t, op_count> makers{};

@@ -105,9 +105,19 @@ constexpr std::span<const Turn> protocols[] = {streaming, by_hand,     scatter, 
 
 void Generator::idiom()
 {
+    const bool starved = out_.count + 8u <= steps_ && rng_.chance(1, 8); // tables cannot grow
+    if (starved)
+        put({is<ops::Starve>, {0}});
+    one_idiom();
+    if (starved && !full())
+        put({is<ops::Starve>, {1}});
+}
+
+void Generator::one_idiom()
+{
     if (large_ && rng_.chance(2, 3)) // what is special about a large world shows when it is full
         return rng_.chance(1, 2) ? exhaust() : storm();
-    switch (rng_.below(10)) {
+    switch (rng_.below(11)) {
     case 0:
         return churn();
     case 1:
@@ -120,6 +130,8 @@ void Generator::idiom()
         return storm();
     case 5:
         return sweep();
+    case 6:
+        return loop();
     default:
         return protocol();
     }
@@ -247,16 +259,19 @@ void Generator::fail_kin(uint8_t op, uint64_t nth)
         }
 }
 
-// The last step over and over, if it may be: tables grow, counters climb, and then there may be no room for the next of
-// the family.
+// The last step, or a new one, over and over, if it may be: tables grow, counters climb, and then there may be no room
+// for the next of the family.
 void Generator::repeat()
 {
+    if (const uint8_t op = choose(); rng_.chance(1, 2) && can_fail(op) && !attempt_with_objects(op))
+        return;
     if (!out_.count)
         return;
     Step s = out_.steps[out_.count - 1u];
     const Layout& l = layouts()[s.op];
     if (specs()[s.op].actor == Actor::machine)
         return;
+    const bool trouble = rng_.chance(1, 2); // on the way, too: which table is full after how many is not known
     for (uint64_t rounds = 1 + rng_.below(rng_.chance(1, 4) ? 40 : 12); rounds > 0 && !full(); rounds--) {
         if (l.def != Layout::absent) {
             const Obj kind = name_kind(s.arg[l.def]);
@@ -265,8 +280,44 @@ void Generator::repeat()
         if (!phases_.legal(s))
             break;
         put(s);
+        if (trouble && rng_.chance(1, 4))
+            fail_kin(s.op, 1 + rng_.below(3));
     }
     fail_kin(s.op, 1 + rng_.below(3));
+}
+
+// The last few steps over and over, each time on what they made this time; now and then one of them fails whenever it
+// asks for something new.
+void Generator::loop()
+{
+    std::array<Step, 4> body;
+    const size_t n = std::min<size_t>(1 + rng_.below(4), out_.count), failing = rng_.below(2 * n + 1);
+    const uint64_t nth = 1 + static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x8));
+    std::copy_n(out_.steps.begin() + static_cast<std::ptrdiff_t>(out_.count - n), n, body.begin());
+    for (uint64_t rounds = 2 + rng_.below(16); rounds > 0; rounds--) {
+        std::array<std::array<uint64_t, 2>, body.size()> renamed{};
+        for (size_t i = 0; i < n; i++) {
+            Step& s = body[i];
+            const Layout& l = layouts()[s.op];
+            for (size_t a = 0; a < l.n_fields; a++)
+                if (l.shapes[a] == Shape::use)
+                    for (size_t j = 0; j < i; j++)
+                        if (renamed[j][1] && s.arg[a] == renamed[j][0]) {
+                            s.arg[a] = renamed[j][1];
+                            break;
+                        }
+            if (l.def != Layout::absent) {
+                const Obj kind = name_kind(s.arg[l.def]);
+                renamed[i] = {s.arg[l.def], name_of(kind, scope_.next(kind))};
+                s.arg[l.def] = renamed[i][1];
+            }
+            if (out_.count + 2u > steps_ || !phases_.legal(s))
+                return;
+            if (i == failing && !after_fault())
+                put({is<ops::Fail>, {nth}});
+            put(s);
+        }
+    }
 }
 
 // The most that there is, taken and given back: when everything has been given back at the end of the case it must be

@@ -179,6 +179,11 @@ void Phases::complete(Step& s) const
     s.arg[3] = of(*used).dir; // dir
 }
 
+bool Phases::lacks_descriptor(uint8_t op) const
+{
+    return (op == is<ops::DmaBufGet> || op == is<ops::CloseFd> || op == is<ops::DupFd>)&&descriptors_ == 0;
+}
+
 bool Phases::legal_on_dma_buf(const Step& s, const Known& k, Interval r) const
 {
     const Phase& p = of(k);

@@ -32,6 +32,8 @@ class Phases {
     static bool fits(uint8_t op, const Known&);
     // Is this an op of managed DMA that no device has a driver for?
     bool lacks_driver(uint8_t op) const;
+    // Is this an op for a descriptor, and nothing was given one?
+    bool lacks_descriptor(uint8_t op) const;
     // What the CPU wrote in a mapping that it has not handed over since, if that is known.
     Interval wrote(const Known& k) const { return of(k).dirty ? of(k).wrote : Interval{}; }
     // Takes note of a step. Call it before the scope's append(), with the same step.

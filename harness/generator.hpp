@@ -64,11 +64,13 @@ class Generator {
 
     // ---- generate_idioms.cpp ----
     void idiom();
+    void one_idiom();
     void churn();
     void exhaust();
     void succeed();
     void sweep();
     void repeat();
+    void loop();
     void fail_kin(uint8_t op, uint64_t nth);
     void measure();
     void storm();

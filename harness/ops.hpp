@@ -34,20 +34,20 @@ template <class... Op> struct OpList {
 };
 
 // Append only: cases store the index.
-using Ops = OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops::DeviceRead, ops::DeviceWrite,
-                   ops::SyncForCpu, ops::SyncForDevice, ops::UnmapSingle, ops::FreeBuffer, ops::AllocCoherent,
-                   ops::FreeCoherent, ops::DeclarePool, ops::AllocFromPool, ops::ReleaseFromPool, ops::MmapFromPool,
-                   ops::Munmap, ops::ReleasePool, ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail,
-                   ops::AllocOpaque, ops::MmapCoherent, ops::AllocNoncoherent, ops::FreeNoncoherent,
-                   ops::MapSg, ops::UnmapSg, ops::SyncSgForCpu, ops::SyncSgForDevice, ops::ExportBlock, ops::ExportPages,
-                   ops::DmaBufFd, ops::DmaBufGet, ops::DmaBufPut, ops::CloseFd, ops::DupFd, ops::Attach, ops::Detach,
-                   ops::MapAttachment, ops::UnmapAttachment, ops::BeginCpuAccess, ops::EndCpuAccess, ops::Kmap,
-                   ops::Vmap, ops::MmapDmaBuf, ops::Bind, ops::Unbind, ops::ManagedAlloc, ops::ManagedFree,
-                   ops::ManagedAllocNoncoherent, ops::ManagedFreeNoncoherent, ops::ManagedDeclare, ops::ManagedRelease,
-                   ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask, ops::SetCoherentMask,
-                   ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages, ops::MapSgtable,
-                   ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError,
-                   ops::AtEnd, ops::MapSgWithin>;
+using Ops =
+    OpList<ops::Buffer, ops::MapSingle, ops::CpuWrite, ops::CpuRead, ops::DeviceRead, ops::DeviceWrite, ops::SyncForCpu,
+           ops::SyncForDevice, ops::UnmapSingle, ops::FreeBuffer, ops::AllocCoherent, ops::FreeCoherent,
+           ops::DeclarePool, ops::AllocFromPool, ops::ReleaseFromPool, ops::MmapFromPool, ops::Munmap, ops::ReleasePool,
+           ops::CacheMaintenance, ops::Evict, ops::Prefetch, ops::Fail, ops::AllocOpaque, ops::MmapCoherent,
+           ops::AllocNoncoherent, ops::FreeNoncoherent, ops::MapSg, ops::UnmapSg, ops::SyncSgForCpu,
+           ops::SyncSgForDevice, ops::ExportBlock, ops::ExportPages, ops::DmaBufFd, ops::DmaBufGet, ops::DmaBufPut,
+           ops::CloseFd, ops::DupFd, ops::Attach, ops::Detach, ops::MapAttachment, ops::UnmapAttachment,
+           ops::BeginCpuAccess, ops::EndCpuAccess, ops::Kmap, ops::Vmap, ops::MmapDmaBuf, ops::Bind, ops::Unbind,
+           ops::ManagedAlloc, ops::ManagedFree, ops::ManagedAllocNoncoherent, ops::ManagedFreeNoncoherent,
+           ops::ManagedDeclare, ops::ManagedRelease, ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask,
+           ops::SetCoherentMask, ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages,
+           ops::MapSgtable, ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError,
+           ops::AtEnd, ops::MapSgWithin, ops::Starve>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

@@ -110,6 +110,14 @@ struct Fail {
     static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("nth", &Fail::nth)};
 };
+struct Starve {
+    Arg<Shape::flag> end;
+    static constexpr std::string_view name = "starve", doc = "from now on no meta_alloc succeeds; end=yes: until now";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::machine;
+    static constexpr uint32_t facets = all_facets;
+    static constexpr std::array fields{f("end", &Starve::end)};
+};
 struct AtEnd {
     Arg<Shape::device> dev;
     Arg<Shape::flag> abrupt;

@@ -42,6 +42,7 @@ class Run {
     }
     void finish()
     {
+        machine_.starve(false);
         if (!abrupt_)
             give_everything_back();
     }
@@ -253,6 +254,7 @@ class Run {
         return Skip::executed;
     }
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
+    Skip perform(const ops::Starve& o) { return machine_.starve(o.end.v == 0), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
     bool loses_mapped_bytes(Range r, Range buffer) const;

@@ -105,6 +105,7 @@ TEST(Verify, EveryOpIsCarriedOut)
     // Set by the adversary inside another op, where it would change something.
     by_op[Ops::index_of<ops::Fail>()] += faults;
     by_op[Ops::index_of<ops::AtEnd>()] = 1; // not: it speaks of how a case ends, and leads to no other state
+    by_op[Ops::index_of<ops::Starve>()] = faults; // each call that it would make fail fails by itself
     by_op[Ops::index_of<ops::Prefetch>()] += run("builtin", "streaming", "small", 3).total().evictions;
     for (size_t op = 0; op < op_count; op++)
         EXPECT_GT(by_op[op], 0u) << specs()[op].name << " is in no scope: its values are in harness/moves.cpp";

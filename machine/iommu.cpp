@@ -25,24 +25,25 @@ void Iommu::insert(Pages& pages, const Page& page)
 
 bool Iommu::map(uint64_t page, uint64_t iova, uint64_t at, uint64_t len, uint8_t rights)
 {
+    auto place = std::lower_bound(table_.begin(), table_.end(), iova, before);
+    if (place != table_.end() && place->iova - iova < len)
+        return false;
+    place = table_.insert(place, len / page, {});
     for (uint64_t i = 0; i < len; i += page)
-        if (mapped(iova + i))
-            return false;
-    for (uint64_t i = 0; i < len; i += page)
-        insert(table_, {iova + i, at + i, rights});
+        *place++ = {iova + i, at + i, rights};
     return true;
 }
 
 bool Iommu::unmap(uint64_t page, uint64_t iova, uint64_t len)
 {
-    for (uint64_t i = 0; i < len; i += page)
-        if (!mapped(iova + i))
+    const auto first = std::lower_bound(table_.begin(), table_.end(), iova, before);
+    auto last = first;
+    for (uint64_t i = 0; i < len; i += page, ++last)
+        if (last == table_.end() || last->iova != iova + i)
             return false;
-    for (uint64_t i = 0; i < len; i += page) {
-        const auto at = std::lower_bound(table_.begin(), table_.end(), iova + i, before);
-        insert(cached_, *at);
-        table_.erase(at);
-    }
+    for (auto p = first; p != last; ++p)
+        insert(cached_, *p);
+    table_.erase(first, last);
     return true;
 }
 

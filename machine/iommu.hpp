@@ -31,7 +31,6 @@ class Iommu {
     // What the device gets to at [bus, bus + len): nothing unless all of it is translated, to one range of RAM, with
     // these rights.
     std::optional<uint64_t> translate(uint64_t page, uint64_t bus, uint64_t len, uint8_t rights) const;
-    bool mapped(uint64_t iova) const { return find(table_, iova) != nullptr; } // of a page
     uint64_t pages() const { return table_.size(); }
     uint64_t stale_pages() const { return cached_.size(); } // unmapped, not flushed
     // All of it: f(Page, bool still usable though unmapped), by address.

@@ -77,7 +77,8 @@ Machine::Machine() : cache_(ram_.door())
     platform_.meta_alloc = [](void* self, size_t bytes) -> void* {
         Machine& m = of(self);
         m.enter(PlatformCall::meta_alloc, 0, bytes);
-        if (m.injected() || bytes > most_metadata - m.meta_bytes_)
+        m.fault_fired_ |= m.starving_;
+        if (m.injected() || m.starving_ || bytes > most_metadata - m.meta_bytes_)
             return nullptr;
         auto* meta = static_cast<Meta*>(std::malloc(sizeof(Meta) + bytes + guard_bytes));
         if (!meta)
@@ -188,7 +189,7 @@ void Machine::configure(const MachineSpec& spec, MachineObserver* observer)
     cache_.configure(ram_size_, spec.page, spec.line, simulated);
     n_armed_ = fired_ = locks_held_ = 0;
     calls_ = fallible_ = fault_nth_ = 0;
-    fault_fired_ = lock_error_ = meta_error_ = meta_overrun_ = false;
+    starving_ = fault_fired_ = lock_error_ = meta_error_ = meta_overrun_ = false;
     log_.clear();
 }
 

@@ -98,6 +98,7 @@ class Machine {
     static constexpr unsigned most_armed = 8;
     bool arm(Act act, uint64_t at, uint64_t len, uint64_t nth); // false: too many
     void arm_fault(uint64_t nth);                               // the n-th call that may fail fails
+    void starve(bool on) { starving_ = on; }                    // every meta_alloc fails
     void begin_call()
     {
         calls_ = fallible_ = 0;
@@ -154,7 +155,7 @@ class Machine {
     std::array<Armed, most_armed> armed_{};
     unsigned n_armed_ = 0, fired_ = 0, locks_held_ = 0;
     uint64_t calls_ = 0, fallible_ = 0, fault_nth_ = 0;
-    bool fault_fired_ = false, lock_error_ = false, meta_error_ = false, meta_overrun_ = false;
+    bool starving_ = false, fault_fired_ = false, lock_error_ = false, meta_error_ = false, meta_overrun_ = false;
     std::string log_;
 };
 

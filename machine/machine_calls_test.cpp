@@ -124,6 +124,25 @@ TEST_F(MachineTest, TheNthCallThatMayFailFails)
     }
 }
 
+TEST_F(MachineTest, WhileItIsStarvedThereIsNoMetadataMemory)
+{
+    machine.starve(true);
+    for (unsigned call = 0; call < 2; call++) {
+        machine.begin_call();
+        EXPECT_EQ(set_uncached(0x10000, 0x1000, 1), DMAUDIT_OK); // only metadata is short
+        EXPECT_FALSE(machine.fault_fired());
+        EXPECT_EQ(meta_alloc(8), nullptr);
+        EXPECT_EQ(meta_alloc(8), nullptr);
+        EXPECT_TRUE(machine.fault_fired());
+        machine.end_call();
+    }
+    machine.starve(false);
+    machine.begin_call();
+    EXPECT_NE(meta_alloc(8), nullptr);
+    EXPECT_FALSE(machine.fault_fired());
+    machine.end_call();
+}
+
 TEST_F(MachineTest, MakingPagesCachedAgainCannotFail)
 {
     ASSERT_EQ(set_uncached(0x10000, 0x1000, 1), DMAUDIT_OK);
