@@ -8,6 +8,7 @@ namespace {
 struct Answers : Table {
     inline static int code, left;
     dmaudit_dma_buf dma_buf = *builtin_provider().dma_buf;
+    dmaudit_managed managed = *builtin_provider().managed;
     static bool now() { return left-- == 0; }
     explicit Answers(int rc, int which = 0)
     {
@@ -39,9 +40,31 @@ struct Answers : Table {
         dma_buf.map_attachment = [](void* ctx, uint64_t attachment, uint32_t direction, dmaudit_sg* sg) -> int {
             return now() ? code : builtin_provider().dma_buf->map_attachment(ctx, attachment, direction, sg);
         };
+        dma_buf.fd = [](void* ctx, uint64_t buf, int* fd) -> int {
+            return now() ? code : builtin_provider().dma_buf->fd(ctx, buf, fd);
+        };
+        dma_buf.dup_fd = [](void* ctx, int fd, int* copy) -> int {
+            return now() ? code : builtin_provider().dma_buf->dup_fd(ctx, fd, copy);
+        };
+        dma_buf.begin_cpu_access = [](void* ctx, uint64_t buf, uint64_t at, uint64_t n, uint32_t dir) -> int {
+            return now() ? code : builtin_provider().dma_buf->begin_cpu_access(ctx, buf, at, n, dir);
+        };
+        dma_buf.vmap = [](void* ctx, uint64_t buf, void** cpu) -> int {
+            return now() ? code : builtin_provider().dma_buf->vmap(ctx, buf, cpu);
+        };
+        managed.bind = [](void* ctx, uint32_t device) -> int {
+            return now() ? code : builtin_provider().managed->bind(ctx, device);
+        };
+        managed.add_action = [](void* ctx, uint32_t device, void (*f)(void*), void* data) -> int {
+            return now() ? code : builtin_provider().managed->add_action(ctx, device, f, data);
+        };
+        managed.open_group = [](void* ctx, uint32_t device, uint64_t id) -> int {
+            return now() ? code : builtin_provider().managed->open_group(ctx, device, id);
+        };
         dma_buf.mmap = [](void*, uint64_t, uint64_t, uint64_t, dmaudit_window*) -> int { return code; };
         dma_buf.kmap = [](void*, uint64_t, uint64_t, int, void**) -> int { return code; };
         provider.dma_buf = &dma_buf;
+        provider.managed = &managed;
     }
 };
 
@@ -66,13 +89,43 @@ TEST(Codes, that_blame_a_caller_who_did_nothing_wrong)
         EXPECT_EQ(told(attach, rc, 1), "wrong-return") << "attach " << rc;
         EXPECT_EQ(told(attach + "map_attachment a0 dir=to_device\n", rc, 2), "wrong-return") << "map " << rc;
     }
-    for (const int rc : {DMAUDIT_ENODEV, DMAUDIT_ENOMEM, DMAUDIT_EMASK})
+    for (const int rc : {DMAUDIT_ENODEV, DMAUDIT_ENOMEM})
         EXPECT_EQ(told(attach, rc, 1), "clean") << rc;
+    EXPECT_EQ(told(attach, DMAUDIT_EMASK, 1), "wrong-return") << "the device has no mask";
+    EXPECT_EQ(run("world banks=64K@0x80000000 limit=0x80003fff mode=conforming\n" + attach,
+                  Answers(DMAUDIT_EMASK, 1).provider)
+                  .found(),
+              "clean");
+    EXPECT_EQ(told("set_mask mask=0x80003fff\n" + attach, DMAUDIT_EMASK, 1), "clean");
     // A block need not be whole pages, and may be busy.
     const std::string block = "k0 = alloc_coherent size=100\nx0 = export_block k0\n";
     EXPECT_EQ(told(block, DMAUDIT_EINVAL, 1), "clean");
     EXPECT_EQ(told(block, DMAUDIT_EBUSY, 1), "clean");
     EXPECT_EQ(told("k0 = alloc_coherent size=4K\nx0 = export_block k0\n", DMAUDIT_EINVAL, 1), "wrong-return");
+}
+
+TEST(Codes, that_blame_the_caller_of_a_call_that_only_memory_can_fail)
+{
+    const std::string exported = "x0 = export_pages\n", bound = "bind\n";
+    const struct {
+        std::string text;
+        int which;
+        bool busy; // is an excuse
+    } calls[] = {{exported + "dma_buf_fd x0\n", 1, false},
+                 {exported + "dma_buf_fd x0\ndup_fd fd=0\n", 2, false},
+                 {exported + "begin_cpu_access x0 dir=to_device\n", 1, true},
+                 {exported + "w0 = vmap x0\n", 1, true},
+                 {bound, 0, false},
+                 {bound + "add_action\n", 1, false},
+                 {bound + "open_group\n", 1, false}};
+    for (const auto& c : calls) {
+        for (const int rc : {DMAUDIT_EINVAL, DMAUDIT_EFAULT, DMAUDIT_ENODEV, DMAUDIT_EBADF})
+            EXPECT_EQ(told(c.text, rc, c.which), "wrong-return") << c.text << rc;
+        EXPECT_EQ(told(c.text, DMAUDIT_EBUSY, c.which), c.busy ? "clean" : "wrong-return") << c.text;
+        EXPECT_EQ(told(c.text, DMAUDIT_ENOMEM, c.which), "clean") << c.text;
+    }
+    EXPECT_EQ(told(bound + bound, DMAUDIT_EBUSY, 1), "clean") << "it is bound";
+    EXPECT_EQ(told("add_action\n", DMAUDIT_ENODEV), "clean") << "there is no driver";
 }
 
 TEST(Codes, an_importer_is_busy_with_others_only_if_somebody_writes)

@@ -207,8 +207,9 @@ bool Generator::after_fault() const
 // Of a conforming client's steps those that ask the provider for something.
 bool Generator::can_fail(uint8_t op)
 {
-    return specs()[op].actor == Actor::client && specs()[op].ends == Ends::nothing &&
-           !(layouts()[op].makes & obj_buffer) && op != is<ops::CpuRead> && op != is<ops::CpuWrite>;
+    const bool asks = specs()[op].ends == Ends::nothing || op == is<ops::DmaBufFd>; // for a descriptor
+    return specs()[op].actor == Actor::client && asks && !(layouts()[op].makes & obj_buffer) &&
+           op != is<ops::CpuRead> && op != is<ops::CpuWrite>;
 }
 
 // A call that may fail, mostly.

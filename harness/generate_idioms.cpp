@@ -250,13 +250,16 @@ void Generator::sweep()
 // A call of the same family, in which a platform call fails: where a table is full it is the one that makes room.
 void Generator::fail_kin(uint8_t op, uint64_t nth)
 {
-    for (unsigned tries = 0; tries < 16 && out_.count + 2u <= steps_; tries++)
-        if (const uint8_t kin = choose();
-            (specs()[kin].facets & specs()[op].facets) && can_fail(kin) && with_object(kin) == kin) {
-            put({is<ops::Fail>, {nth}});
-            attempt(kin);
+    uint8_t kin = choose();
+    for (unsigned tries = 0; tries < 16 && !((specs()[kin].facets & specs()[op].facets) && can_fail(kin)); tries++)
+        kin = choose();
+    for (uint8_t first = 0; (first = with_object(kin)) != kin;)
+        if (full() || !attempt(first))
             return;
-        }
+    if (out_.count + 2u > steps_)
+        return;
+    put({is<ops::Fail>, {nth}});
+    attempt(kin);
 }
 
 // The last step, or a new one, over and over, if it may be: tables grow, counters climb, and then there may be no room

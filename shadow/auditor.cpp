@@ -303,12 +303,19 @@ bool Auditor::blamed_caller(int rc, const dmaudit_request& req, uint64_t longest
 bool Auditor::blamed_caller(int rc, bool whole, Range at, Tag t)
 {
     const bool blamed = rc == DMAUDIT_EFAULT || rc == DMAUDIT_ENULL || rc == DMAUDIT_EZERO || rc == DMAUDIT_EBUSY ||
-                        (rc == DMAUDIT_EINVAL && whole);
+                        rc == DMAUDIT_ENODEV || rc == DMAUDIT_EBADF || (rc == DMAUDIT_EINVAL && whole);
     if (!blamed || evidence_->fault_injected())
         return false;
     fail(RuleId::wrong_return, at, t, "a legal request was refused as if its caller had erred", Code{DMAUDIT_ENOMEM},
          Code{rc});
     return true;
+}
+
+int Auditor::legal_failed(int rc, uint64_t uncached_before, Range at, Tag t)
+{
+    if (!blamed_caller(rc, true, at, t))
+        refused(false, uncached_before, t);
+    return rc;
 }
 
 // ---- from the machine ----

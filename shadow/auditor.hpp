@@ -341,6 +341,8 @@ class Auditor {
     bool blamed_caller(int rc, const dmaudit_request&, uint64_t longest, Range at, Tag);
     // The same of a call for which no busy state and, if `whole`, no number is an excuse.
     bool blamed_caller(int rc, bool whole, Range at, Tag);
+    bool reaches_in_place(uint32_t device, Range at) const;
+    int legal_failed(int rc, uint64_t uncached_before, Range at, Tag); // both of what a failed legal call is asked
 
     // Opaque blocks are named by addresses in a range that nobody can touch: a dereference faults at once.
     static constexpr uint64_t token_bytes = 65536;

@@ -88,9 +88,12 @@ int Auditor::dma_buf_fd(Tag ref, int* fd)
     if (static_cast<size_t>(expected) == fds_.size())
         return fail(RuleId::auditor_exhausted, {}, buf, "too many descriptors in one session"), withheld;
     int got = -1;
+    const uint64_t uncached_before = evidence_->uncached_pages();
     const int rc = inner_->dma_buf->fd(ctx_, bufs_[buf].id, &got);
-    if (violation_ || rc != DMAUDIT_OK)
+    if (violation_)
         return rc;
+    if (rc != DMAUDIT_OK)
+        return legal_failed(rc, uncached_before, bufs_[buf].at, buf);
     if (got != expected) {
         fail(RuleId::wrong_return, {}, buf, "descriptor against the lowest free one", static_cast<uint64_t>(expected),
              static_cast<uint64_t>(got));
@@ -138,6 +141,7 @@ int Auditor::dup_fd(int fd, int* copy)
     if (open && static_cast<size_t>(expected) == fds_.size())
         return fail(RuleId::auditor_exhausted, {}, 0, "too many descriptors in one session"), withheld;
     int got = -1;
+    const uint64_t uncached_before = evidence_->uncached_pages();
     const int rc = inner_->dma_buf->dup_fd(ctx_, fd, &got);
     if (violation_)
         return rc;
@@ -146,7 +150,7 @@ int Auditor::dup_fd(int fd, int* copy)
         return rc;
     }
     if (rc != DMAUDIT_OK)
-        return rc;
+        return open ? legal_failed(rc, uncached_before, {}, fds_[static_cast<size_t>(fd)]) : rc;
     if (got != expected) {
         fail(RuleId::wrong_return, {}, fds_[static_cast<size_t>(fd)], "descriptor against the lowest free one",
              static_cast<uint64_t>(expected), static_cast<uint64_t>(got));
@@ -223,6 +227,14 @@ int Auditor::close_fd(int fd)
 
 // ---- attachments ----
 
+// Can the device get at RAM where it lies, whichever of its masks counts?
+bool Auditor::reaches_in_place(uint32_t device, Range at) const
+{
+    const uint64_t first = evidence_->phys_of(at.at) + bus_offset(device), last = first + (at.len - 1);
+    return !iommu(device) && first <= last &&
+           last <= std::min({around_.devices[device].limit, drivers_[device].mask, drivers_[device].coherent_mask});
+}
+
 int Auditor::attach(Tag ref, uint32_t device, Tag* out)
 {
     if (!check_ref(ref))
@@ -235,10 +247,13 @@ int Auditor::attach(Tag ref, uint32_t device, Tag* out)
     const int rc = inner_->dma_buf->attach(ctx_, bufs_[buf].id, device, &id);
     if (violation_)
         return rc;
-    if (rc != DMAUDIT_OK && !blamed_caller(rc, true, bufs_[buf].at, buf))
-        refused(false, uncached_before, buf);
+    if (rc == DMAUDIT_EMASK && reaches_in_place(device, bufs_[buf].at))
+        fail(RuleId::wrong_return, bufs_[buf].at, buf, "the importer reaches all of the buffer", Code{DMAUDIT_OK},
+             Code{rc});
+    if (rc == DMAUDIT_ENODEV || violation_) // an exporter may not want this importer
+        return refused(false, uncached_before, buf), rc;
     if (rc != DMAUDIT_OK)
-        return rc;
+        return legal_failed(rc, uncached_before, bufs_[buf].at, buf);
     AttachmentRecord rec{};
     rec.buf = buf;
     rec.id = id;

@@ -99,6 +99,8 @@ int Auditor::cpu_bracket(Tag ref, uint64_t offset, uint64_t length, uint32_t dir
     if (rc != DMAUDIT_OK) {
         if (!begin)
             fail(RuleId::wrong_return, bracket.at, buf, "a legal end failed", Code{DMAUDIT_OK}, Code{rc});
+        else if (rc != DMAUDIT_EBUSY) // who may hold the buffer meanwhile is the exporter's
+            return legal_failed(rc, uncached_before, bracket.at, buf);
         return refused(false, uncached_before, buf), rc;
     }
     if (begin) {
@@ -213,6 +215,8 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
             return fail(RuleId::wrong_return, rec.at, buf, "a window that the buffer does not have",
                         Code{DMAUDIT_EINVAL}, Code{rc}),
                    rc;
+        if (!refuse && rc != DMAUDIT_EBUSY)
+            return legal_failed(rc, evidence_->uncached_pages(), rec.at, buf);
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     }
     if (refuse) {

@@ -95,7 +95,7 @@ int Auditor::bind(uint32_t device)
     if (violation_ || !managed_stands())
         return rc;
     if (rc != DMAUDIT_OK)
-        return refused(refuse, uncached_before, 0), rc;
+        return refuse ? (refused(true, uncached_before, 0), rc) : legal_failed(rc, uncached_before, {}, 0);
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0, "a second driver of one device must be refused"), rc;
     ledger_.bind(device, true);
@@ -256,7 +256,7 @@ int Auditor::add_action(uint32_t device)
     if (violation_ || !managed_stands())
         return rc;
     if (rc != DMAUDIT_OK)
-        return refused(refuse, uncached_before, 0), rc;
+        return refuse ? (refused(true, uncached_before, 0), rc) : legal_failed(rc, uncached_before, {}, 0);
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0, "nothing is managed for a device without a driver"), rc;
     action->managed = true;
@@ -316,7 +316,7 @@ int Auditor::open_group(uint32_t device)
     if (violation_ || !managed_stands())
         return rc;
     if (rc != DMAUDIT_OK)
-        return refused(refuse, uncached_before, 0), rc;
+        return refuse ? (refused(true, uncached_before, 0), rc) : legal_failed(rc, uncached_before, {}, 0);
     if (refuse)
         return fail(RuleId::wrong_return, {}, 0, "nothing is managed for a device without a driver"), rc;
     if (!ledger_.add({Entry::group, static_cast<uint8_t>(device), false, false, 0, 0, id}))
