@@ -187,8 +187,8 @@ Skip Run::sync_block(uint64_t block, uint64_t off, uint64_t len, uint64_t dir, u
                        : dir == same_direction ? own
                                                : narrow(dir);
     const dmaudit_block b = lied_block(block, lie);
-    const int rc =
-        call([&] { return auditor_.sync_noncoherent(b, off, len + (lie == lie_size_more), d, phase); });
+    len += lie == lie_size_more;
+    const int rc = call([&] { return auditor_.sync_noncoherent(b, off, len, d, phase); });
     if (rc == DMAUDIT_OK && !failed()) {
         expect_contents({auditor_.bytes_of(t).at + off, len}, false, true);
         expect_contents(auditor_.bytes_of(t), false, false);
