@@ -215,8 +215,6 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
             return fail(RuleId::wrong_return, rec.at, buf, "a window that the buffer does not have",
                         Code{DMAUDIT_EINVAL}, Code{rc}),
                    rc;
-        if (!refuse && rc != DMAUDIT_EBUSY)
-            return legal_failed(rc, evidence_->uncached_pages(), rec.at, buf);
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     }
     if (refuse) {
