@@ -110,6 +110,9 @@ const World& Generator::make_world()
         if (header[cell_bytes - 3] & 1) // the limits were made for the small world: most of it would be out of reach
             for (unsigned d = 0; d < out_.world.n_devices; d++)
                 out_.world.devices[d].limit = all_ones;
+        for (unsigned d = 0; d < out_.world.n_devices; d++) // room for little of it at a time, for page 0 and for pages
+            if (out_.world.devices[d].iommu && rng_.chance(1, 2))
+                out_.world.devices[d].limit = out_.world.page + (only.size >> (1 + rng_.below(3))) - 1;
         large_ = world_error(out_.world).empty();
         if (!large_)
             out_.world = small;

@@ -53,7 +53,8 @@ bool Phases::has_room(uint64_t device, uint64_t size, uint64_t limit) const
         if (o.alive && name_kind(o.name) == obj_pool && of(o).device == device)
             return has_room(o, size);
     const DeviceSpec& d = w.devices[device];
-    limit = std::min({limit ? limit : all_ones, d.limit, coherent_mask_[device]});
+    // Behind an IOMMU the pages may lie anywhere.
+    limit = d.iommu ? all_ones : std::min({limit ? limit : all_ones, d.limit, coherent_mask_[device]});
     uint64_t taken = pages(size), room = 0, largest = 0;
     for (const Known& o : scope_.objects())
         if (o.alive && name_kind(o.name) == obj_block && parent(o) == nullptr)
