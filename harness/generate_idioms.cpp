@@ -117,7 +117,7 @@ void Generator::one_idiom()
 {
     if (large_ && rng_.chance(2, 3)) // what is special about a large world shows when it is full
         return rng_.chance(1, 2) ? exhaust() : storm();
-    switch (rng_.below(11)) {
+    switch (rng_.below(12)) {
     case 0:
         return churn();
     case 1:
