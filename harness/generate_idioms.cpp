@@ -1,107 +1,11 @@
 // Sequences that a driver, or an erring one, goes through, and that single random choices hardly ever make: the same
-// over and over, until nothing is left, once more where something was, and the whole protocol of one kind of memory.
+// over and over, until nothing is left, once more where something was.
 #include "harness/generator.hpp"
 
 #include <algorithm>
 #include <bit>
 
 namespace dmaudit {
-namespace {
-
-// One step of a protocol: either of two ops.
-struct Turn {
-    uint8_t one, other;
-};
-template <class A, class B = A> constexpr Turn turn{is<A>, is<B>};
-
-constexpr Turn streaming[] = {turn<ops::Buffer>,
-                              turn<ops::CpuWrite>,
-                              turn<ops::MapSingle, ops::MapSingleWithin>,
-                              turn<ops::DeviceWrite, ops::DeviceRead>,
-                              turn<ops::SyncForCpu>,
-                              turn<ops::CpuWrite, ops::CpuRead>,
-                              turn<ops::SyncForCpu>,
-                              turn<ops::SyncForDevice>,
-                              turn<ops::DeviceRead, ops::DeviceWrite>,
-                              turn<ops::UnmapSingle, ops::SyncForCpu>,
-                              turn<ops::CpuRead>};
-// The same by a client that does the cache work itself.
-constexpr Turn by_hand[] = {turn<ops::Buffer>,
-                            turn<ops::CpuWrite>,
-                            turn<ops::CacheMaintenance>,
-                            turn<ops::MapSingle, ops::MapSg>,
-                            turn<ops::DeviceWrite, ops::DeviceRead>,
-                            turn<ops::SyncForCpu, ops::DeviceWrite>,
-                            turn<ops::UnmapSingle, ops::UnmapSg>,
-                            turn<ops::CacheMaintenance>,
-                            turn<ops::CpuWrite, ops::CpuRead>};
-constexpr Turn scatter[] = {turn<ops::Buffer>,
-                            turn<ops::CpuWrite>,
-                            turn<ops::MapSg, ops::MapSgtable>,
-                            turn<ops::DeviceWrite, ops::DeviceRead>,
-                            turn<ops::SyncSgForCpu, ops::SyncSgtableForCpu>,
-                            turn<ops::CpuRead, ops::CpuWrite>,
-                            turn<ops::SyncSgForDevice, ops::SyncSgtableForDevice>,
-                            turn<ops::DeviceRead, ops::DeviceWrite>,
-                            turn<ops::UnmapSg, ops::UnmapSgtable>,
-                            turn<ops::CpuRead>};
-constexpr Turn noncoherent[] = {turn<ops::AllocNoncoherent, ops::AllocPages>,
-                                turn<ops::CpuWrite>,
-                                turn<ops::SyncForDevice>,
-                                turn<ops::DeviceRead, ops::DeviceWrite>,
-                                turn<ops::SyncForCpu>,
-                                turn<ops::CpuWrite, ops::CpuRead>,
-                                turn<ops::SyncForCpu, ops::SyncForDevice>,
-                                turn<ops::DeviceRead, ops::DeviceWrite>,
-                                turn<ops::FreeNoncoherent, ops::FreePages>};
-constexpr Turn dma_buf[] = {turn<ops::ExportPages, ops::ExportBlock>,
-                            turn<ops::Attach>,
-                            turn<ops::MapAttachment>,
-                            turn<ops::DeviceWrite, ops::DeviceRead>,
-                            turn<ops::Vmap, ops::Kmap>,
-                            turn<ops::BeginCpuAccess>,
-                            turn<ops::CpuWrite, ops::CpuRead>,
-                            turn<ops::EndCpuAccess>,
-                            turn<ops::DeviceRead, ops::DeviceWrite>,
-                            turn<ops::BeginCpuAccess, ops::UnmapAttachment>,
-                            turn<ops::CpuRead>,
-                            turn<ops::EndCpuAccess>,
-                            turn<ops::UnmapAttachment>,
-                            turn<ops::Detach>};
-constexpr Turn coherent[] = {turn<ops::AllocCoherent, ops::AllocFromPool>,
-                             turn<ops::CpuWrite>,
-                             turn<ops::DeviceRead, ops::DeviceWrite>,
-                             turn<ops::MmapCoherent, ops::MmapFromPool>,
-                             turn<ops::CpuRead, ops::CpuWrite>,
-                             turn<ops::Munmap>,
-                             turn<ops::FreeCoherent, ops::ReleaseFromPool>};
-constexpr Turn descriptors[] = {turn<ops::ExportPages, ops::ExportBlock>,
-                                turn<ops::DmaBufFd>,
-                                turn<ops::DupFd, ops::DmaBufGet>,
-                                turn<ops::CloseFd, ops::DupFd>,
-                                turn<ops::DmaBufGet, ops::Attach>,
-                                turn<ops::CloseFd, ops::DmaBufPut>};
-constexpr Turn pools[] = {turn<ops::DeclarePool>,
-                          turn<ops::AllocFromPool, ops::AllocCoherent>,
-                          turn<ops::AllocFromPool, ops::AllocCoherent>,
-                          turn<ops::CpuWrite>,
-                          turn<ops::ReleaseFromPool, ops::FreeCoherent>,
-                          turn<ops::AllocFromPool, ops::AllocCoherent>,
-                          turn<ops::ReleaseFromPool, ops::FreeCoherent>,
-                          turn<ops::ReleasePool>};
-constexpr Turn managed[] = {turn<ops::Bind>,
-                            turn<ops::ManagedDeclare, ops::OpenGroup>,
-                            turn<ops::ManagedAlloc, ops::ManagedAllocNoncoherent>,
-                            turn<ops::OpenGroup, ops::AddAction>,
-                            turn<ops::ManagedAlloc, ops::ManagedAllocNoncoherent>,
-                            turn<ops::ManagedFree, ops::ManagedFreeNoncoherent>,
-                            turn<ops::ReleaseGroup, ops::AddAction>,
-                            turn<ops::ManagedRelease, ops::ReleaseGroup>,
-                            turn<ops::Unbind, ops::ManagedRelease>};
-constexpr std::span<const Turn> protocols[] = {streaming, by_hand,     scatter, noncoherent, dma_buf,
-                                               coherent,  descriptors, pools,   managed};
-
-} // namespace
 
 void Generator::idiom()
 {
@@ -250,9 +154,12 @@ void Generator::sweep()
 // A call of the same family, in which a platform call fails: where a table is full it is the one that makes room.
 void Generator::fail_kin(uint8_t op, uint64_t nth)
 {
+    const auto is_kin = [&](uint8_t other) { return (specs()[other].facets & specs()[op].facets) && can_fail(other); };
     uint8_t kin = choose();
-    for (unsigned tries = 0; tries < 16 && !((specs()[kin].facets & specs()[op].facets) && can_fail(kin)); tries++)
+    for (unsigned tries = 0; tries < 16 && !is_kin(kin); tries++)
         kin = choose();
+    if (!is_kin(kin))
+        return;
     for (uint8_t first = 0; (first = with_object(kin)) != kin;)
         if (full() || !attempt(first))
             return;
@@ -449,41 +356,6 @@ void Generator::succeed()
         return;
     if (const Step s = again(scope_.objects()[at]); phases_.legal(s))
         put(s);
-}
-
-// What one kind of memory is for, from its making to its end; now and then something is left out.
-void Generator::protocol()
-{
-    std::array<std::span<const Turn>, std::size(protocols)> mine;
-    unsigned n = 0;
-    for (const auto& p : protocols) {
-        const auto has = [&](const Turn& t) { return contains(profile_, t.one) || contains(profile_, t.other); };
-        if (std::all_of(p.begin(), p.end(), has))
-            mine[n++] = p;
-    }
-    if (n == 0)
-        return;
-    const auto& chosen = mine[rng_.below(n)];
-    const bool from_start = rng_.chance(3, 4); // else with what there is
-    loyal_ = true;
-    skips_ = chosen.data() == by_hand;
-    for (size_t i = 0; i < chosen.size() && !full(); i++) {
-        if (i == 0 ? !from_start : rng_.chance(1, 8))
-            continue;
-        if (i && rng_.chance(1, 12)) // something else comes between
-            step(false);
-        if (full())
-            break;
-        const bool first = rng_.chance(1, 2);
-        for (const uint8_t op : {first ? chosen[i].one : chosen[i].other, first ? chosen[i].other : chosen[i].one}) {
-            if (!contains(profile_, op) || (i ? !attempt(op) : !attempt_with_objects(op)))
-                continue;
-            if (i == 0 && layouts()[op].makes) // a driver makes none
-                focus_ = root(scope_.objects().back().name);
-            break;
-        }
-    }
-    loyal_ = skips_ = false;
 }
 
 // A release that is a mistake: of what is dead, best while its like lives where it was, or of what lives, with

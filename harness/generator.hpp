@@ -1,5 +1,6 @@
-// The generator from the inside: generate.cpp chooses worlds, ops and arguments, step by step; generate_idioms.cpp
-// puts whole sequences behind what is there, which single choices hardly ever make.
+// The generator from the inside: generate.cpp chooses worlds and ops, step by step, generate_arguments.cpp what each is
+// about; generate_idioms.cpp and generate_protocols.cpp put whole sequences behind what is there, which single choices
+// hardly ever make.
 #pragma once
 #include "harness/generate.hpp"
 #include "harness/generate_phases.hpp"
@@ -49,6 +50,26 @@ class Generator {
     uint8_t first_op() const;
     uint8_t with_object(uint8_t op);
 
+    // ---- generate_arguments.cpp ----
+    // A step in the making.
+    struct Draft {
+        // Which bytes of the object: up to in_last any, by the tables; then some of those used last, bytes before or
+        // behind them, the very same; the whole object.
+        enum Mode : unsigned { in_last = 2, before_last = 4, last = 6, whole_too = 11, whole = 15 };
+        Step step;
+        const Known* used = nullptr; // the object it is about
+        unsigned mode = 0;
+        Interval range;    // by the mode
+        bool err = false;  // arguments may be a mistake
+        bool picky = true; // objects are of the right kind
+    };
+    Step propose(uint8_t op, bool err);
+    uint64_t argument(Draft&, size_t field);
+    uint64_t pick(Draft&, size_t field);
+    bool fill(Step&);
+    bool test(Step&);
+    void odd_number(Step&);
+
     uint64_t root(uint64_t name) const;
     const Known* object(uint8_t kinds, bool dead);
     uint64_t all_of(uint8_t op, const Known* used);
@@ -56,11 +77,6 @@ class Generator {
     uint64_t just_room(uint64_t device);
     Interval next_to_last_range(const Known&, bool before);
     Interval in_last_range(const Known&);
-    void odd_number(Step&);
-
-    bool fill(Step&);
-    bool test(Step&);
-    Step propose(uint8_t op, bool err);
 
     // ---- generate_idioms.cpp ----
     void idiom();
@@ -74,7 +90,7 @@ class Generator {
     void fail_kin(uint8_t op, uint64_t nth);
     void measure();
     void storm();
-    void protocol();
+    void protocol(); // generate_protocols.cpp
     bool err_in_release();
 
     bool attempt(uint8_t op);
