@@ -63,8 +63,9 @@ void Campaign::judge(uint64_t seed, const Result& r)
         if (seen(key))
             return;
         // One instance in a case: with a second one a provider may do the same each time, in other ways.
-        const auto end = std::remove_if(case_.steps.begin(), case_.steps.begin() + case_.count,
-                                        [](const Step& s) { return s.op == Ops::index_of<ops::AtEnd>(); });
+        const auto end = std::remove_if(case_.steps.begin(), case_.steps.begin() + case_.count, [](const Step& s) {
+            return s.op == Ops::index_of<ops::AtEnd>() || s.op == Ops::index_of<ops::FailOpen>();
+        });
         case_.count = static_cast<uint16_t>(end - case_.steps.begin());
         small = minimised(2);
     }

@@ -180,6 +180,19 @@ void Run::compare_capacity()
     }
 }
 
+void Run::fail_open()
+{
+    if (failed() || !fails_open_)
+        return;
+    if (session_.open(case_.world, provider_, *fails_open_) == DMAUDIT_OK || failed()) { // it may do without
+        if (session_.is_open())
+            session_.close();
+    } else if (session_.open(case_.world, provider_) == DMAUDIT_OK)
+        session_.close();
+    else
+        session_.fail({RuleId::spurious_failure, 0, {}, 0, "after an open that failed it cannot be opened any more"});
+}
+
 bool Result::as_expected(const Expect& e) const
 {
     if (open_error)
@@ -265,6 +278,7 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     t.marks.add(auditor.marks);
     session.close();
     run.compare_capacity();
+    run.fail_open();
     result.violation = session.violation();
     if (mistake && result.violation && rule(result.violation->rule).fault != Fault::client)
         result.step = c.count;

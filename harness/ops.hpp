@@ -47,7 +47,7 @@ using Ops =
            ops::ManagedDeclare, ops::ManagedRelease, ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask,
            ops::SetCoherentMask, ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages,
            ops::MapSgtable, ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError,
-           ops::AtEnd, ops::MapSgWithin, ops::Starve>;
+           ops::AtEnd, ops::MapSgWithin, ops::Starve, ops::FailOpen>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

@@ -129,5 +129,15 @@ struct AtEnd {
     static constexpr uint32_t facets = all_facets;
     static constexpr std::array fields{f("dev", &AtEnd::dev), f("abrupt", &AtEnd::abrupt)};
 };
+struct FailOpen {
+    Arg<Shape::nth> nth;
+    static constexpr std::string_view
+        name = "fail_open",
+        doc = "when the case has ended, the n-th platform call inside another open fails; then it is opened as ever";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::machine;
+    static constexpr uint32_t facets = all_facets;
+    static constexpr std::array fields{f("nth", &FailOpen::nth)};
+};
 
 } // namespace dmaudit::ops

@@ -326,12 +326,15 @@ TEST(AtEnd, instances_may_differ)
     Table t;
     t.provider.open = [](const dmaudit_platform* p, void** ctx) -> int {
         const int rc = builtin_provider().open(p, ctx);
-        dmaudit_block b{};
+        dmaudit_block b{sizeof b};
         const dmaudit_request req{sizeof req, 0, 1, 0, 0, 0, 0, 0};
         return rc == DMAUDIT_OK && opened++ % 2 == 0 ? builtin_provider().coherent->alloc(*ctx, &req, &b) : rc;
     };
-    for (opened = 0; opened < 8;)
-        EXPECT_EQ(run(two_banks + "at_end\n", t.provider).found(), "clean") << opened;
+    for (opened = 0; opened < 8;) {
+        const Ran r = run(two_banks + "at_end\n", t.provider);
+        EXPECT_EQ(r.result.open_error, DMAUDIT_OK);
+        EXPECT_EQ(r.found(), "clean") << opened;
+    }
 }
 
 // It may drop the lines of what it gives back, as any free does, and nobody else's.

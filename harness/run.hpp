@@ -48,6 +48,8 @@ class Run {
     }
     // Once the session is closed: is a fresh instance, opened for this, able to give more?
     void compare_capacity();
+    // ... and what does an open leave behind in which a platform call fails?
+    void fail_open();
     bool failed() const { return session_.violation().has_value(); }
     // What the provider's last call returned since this was asked.
     int returned() { return std::exchange(returned_, DMAUDIT_OK); }
@@ -254,6 +256,13 @@ class Run {
         return Skip::executed;
     }
     Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
+    Skip perform(const ops::FailOpen& o)
+    {
+        if (auditor_.promises(DMAUDIT_TRAIT_PROCESS_WIDE))
+            return Skip::impossible;
+        fails_open_ = o.nth.v;
+        return Skip::executed;
+    }
     Skip perform(const ops::Starve& o) { return machine_.starve(o.end.v == 0), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -275,6 +284,7 @@ class Run {
     std::array<uint8_t, 4096> scratch_;
     FirstRequests first_;
     std::bitset<MachineSpec::most> measured_;                      // devices
+    std::optional<uint64_t> fails_open_;                           // at which platform call
     std::array<Capacity, MachineSpec::most> capacity_{}, fresh_{}; // at the end and of a fresh instance
     int returned_ = DMAUDIT_OK;
     bool abrupt_ = false;                                          // what is alive at the end is not given back

@@ -12,7 +12,7 @@ Session::~Session()
         close();
 }
 
-int Session::open(const World& w, const dmaudit_provider& provider)
+int Session::open(const World& w, const dmaudit_provider& provider, uint64_t failing)
 {
     world_ = w;
     own_.reset();
@@ -46,10 +46,12 @@ int Session::open(const World& w, const dmaudit_provider& provider)
     around.n_devices = w.n_devices;
     around.provider_view = machine_.door();
     around.client_view = machine_.client();
+    machine_.arm_fault(failing);
     machine_.begin_call();
     const int rc = provider.open(&machine_.platform(), &ctx_);
     machine_.end_call();
     if (rc != DMAUDIT_OK) {
+        look_behind(provider.promises, true);
         machine_.reset();
         return rc;
     }
@@ -65,7 +67,24 @@ void Session::close()
     auditor_.begin_close();
     provider_->close(ctx_);
     machine_.end_call();
-    if (sound && (machine_.lock_error() || machine_.locks_held()))
+    if (sound)
+        look_behind(provider_->promises, false);
+    if (auditor_.violation())
+        own_ = auditor_.violation();
+    auditor_.end();
+    auditor_.forgive();
+    machine_.reset();
+    provider_ = nullptr;
+}
+
+// What nobody can give back any more when a provider was closed, or could not be opened.
+void Session::look_behind(uint64_t promises, bool opening)
+{
+    const auto left = [&](RuleId rule, const char* by_open, const char* by_close, uint64_t count) {
+        if (count)
+            fail({rule, 0, {}, 0, opening ? by_open : by_close, 0, count, Numbers::values});
+    };
+    if (machine_.lock_error() || machine_.locks_held())
         fail({RuleId::no_progress,
               0,
               {},
@@ -74,45 +93,25 @@ void Session::close()
               0,
               machine_.locks_held(),
               Numbers::values});
-    if (sound && machine_.meta_error())
+    if (machine_.meta_error())
         fail({RuleId::provider_crash, 0, {}, 0, "meta_free of what meta_alloc did not give, or twice"});
-    if (sound && machine_.meta_overrun())
+    if (machine_.meta_overrun())
         fail({RuleId::provider_crash, 0, {}, 0, "bytes before or behind what meta_alloc gave were written"});
-    if (sound && machine_.metadata_kept())
-        fail({RuleId::lost_capacity, 0, {}, 0, "close left metadata memory behind"});
-    if (sound && machine_.translations())
+    if (machine_.metadata_kept())
         fail({RuleId::lost_capacity,
               0,
               {},
               0,
-              "close left pages mapped in an IOMMU",
-              0,
-              machine_.translations(),
-              Numbers::values});
-    if (sound && machine_.stale_translations() && !auditor_.promises(DMAUDIT_TRAIT_LAZY_FLUSH))
-        fail({RuleId::still_reachable,
-              0,
-              {},
-              0,
-              "close left pages that a device still reaches: they were unmapped and not flushed",
-              0,
-              machine_.stale_translations(),
-              Numbers::values});
-    if (sound && machine_.cache().uncached_pages())
-        fail({RuleId::lost_capacity,
-              0,
-              {},
-              0,
-              "close left pages uncached",
-              0,
-              machine_.cache().uncached_pages(),
-              Numbers::values});
-    if (auditor_.violation())
-        own_ = auditor_.violation();
-    auditor_.end();
-    auditor_.forgive();
-    machine_.reset();
-    provider_ = nullptr;
+              opening ? "open failed and left metadata memory behind" : "close left metadata memory behind"});
+    left(RuleId::lost_capacity, "open failed and left pages mapped in an IOMMU", "close left pages mapped in an IOMMU",
+         machine_.translations());
+    if (!(promises & DMAUDIT_TRAIT_LAZY_FLUSH))
+        left(RuleId::still_reachable,
+             "open failed and left pages that a device still reaches: they were unmapped and not flushed",
+             "close left pages that a device still reaches: they were unmapped and not flushed",
+             machine_.stale_translations());
+    left(RuleId::lost_capacity, "open failed and left pages uncached", "close left pages uncached",
+         machine_.cache().uncached_pages());
 }
 
 void Session::fail(const Violation& v)

@@ -13,8 +13,9 @@ class Session final : MachineObserver, Evidence {
     Session();
     ~Session() override;
 
-    // Build the world and open the provider on it. Returns the provider's code.
-    int open(const World&, const dmaudit_provider&);
+    // Build the world and open the provider on it. Returns the provider's code. `failing`: which platform call of those
+    // that may fail fails (0: none). What a provider leaves behind that could not be opened is a violation.
+    int open(const World&, const dmaudit_provider&, uint64_t failing = 0);
     // Close the provider; the machine is reset. What the provider did not give back is a violation.
     void close();
     bool is_open() const { return provider_ != nullptr; }
@@ -65,6 +66,8 @@ class Session final : MachineObserver, Evidence {
     std::optional<uint64_t> first_wrong(Range) const;
 
   private:
+    void look_behind(uint64_t promises, bool opening);
+
     // MachineObserver
     void platform_call(PlatformCall, uint64_t, uint64_t) override
     {

@@ -510,7 +510,7 @@ struct dmaudit_provider {
     const char *name;     /* [a-z0-9-]+ */
     const char *summary;  /* one line */
     uint64_t promises;    /* DMAUDIT_PROMISES_* | DMAUDIT_TRAIT_* */
-    /* One instance on one platform. *ctx is handed to every other call. */
+    /* One instance on one platform; every other call gets *ctx. If it fails, nothing is left, and it can be tried again. */
     int (*open)(const struct dmaudit_platform *platform, void **ctx);
     /* Everything the instance took is given back: metadata memory, uncached pages, translations. Before, the client has
      * given back all that it had, unless TEARDOWN is promised. */

@@ -44,7 +44,7 @@ template <size_t Index> int open_broken(const dmaudit_platform* platform, void**
     const int rc = inner().open(&i->platform, &i->ctx);
     if (rc == DMAUDIT_OK)
         *ctx = i;
-    else
+    else if (!i->defect->keeps_failed_open)
         platform->meta_free(platform->self, memory);
     return rc;
 }

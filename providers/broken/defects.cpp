@@ -469,6 +469,9 @@ const Defect defects[defect_count] = {
     {.name = "broken-group-frees-older",
      .summary = "opening a group gives the youngest managed block back",
      .frees_at_open_group = true},
+    {.name = "broken-keeps-failed-open",
+     .summary = "keeps its record when it cannot be opened",
+     .keeps_failed_open = true},
 };
 
 } // namespace dmaudit::broken

@@ -86,6 +86,7 @@ struct Defect {
     const char* name;
     const char* summary;
     uint64_t promises_not = 0, promises_too = 0;
+    bool keeps_failed_open = false; // its record
     void (*prepare)(Instance&) = nullptr;
     // true: the block was made here
     bool (*before_alloc)(Instance&, dmaudit_request&, dmaudit_block&) = nullptr;
@@ -124,7 +125,7 @@ struct Defect {
     const dmaudit_parameters* parameters = nullptr;
 };
 
-constexpr size_t defect_count = 56;
+constexpr size_t defect_count = 57;
 extern const Defect defects[defect_count];
 constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];
