@@ -73,7 +73,7 @@ uint64_t phys_of(unsigned n, unsigned bank, const World& w)
 {
     const uint64_t size = w.banks[bank].size, ordinary = 0x80000000;
     if (bank == 0) {
-        const uint64_t table[] = {0,        0x1000000,   four_gib - size, four_gib - size / 2 / w.page * w.page,
+        const uint64_t table[] = {0,        0x1000000,   four_gib - size, four_gib - size / 4 / w.page * w.page,
                                   four_gib, 0x880000000, 0x40000000,      0 - 2 * size,
                                   w.page};
         return n < 7 ? ordinary : table[n - 7];

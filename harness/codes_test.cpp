@@ -235,6 +235,77 @@ TEST(Close, takes_translations_out_of_the_devices_cache_too)
 }
 
 // What one facet lacks is no reason not to use another.
+// Where a device has an exclusive pool its memory comes from there, or from nowhere.
+TEST(Pools, that_are_exclusive_have_the_last_word)
+{
+    Table passes_on;
+    passes_on.coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int {
+        const int rc = builtin_provider().coherent->alloc(ctx, r, out);
+        if (rc == DMAUDIT_OK || r->device != 0)
+            return rc;
+        dmaudit_request other = *r;
+        other.device = 1; // it has no pool
+        return builtin_provider().coherent->alloc(ctx, &other, out);
+    };
+    const std::string two = "world banks=64K@0x80000000 mode=conforming\ndevice\n",
+                      full = "k0 = alloc_coherent size=64\nk1 = alloc_coherent size=64\n";
+    EXPECT_EQ(run(two + "p0 = declare_pool size=4K exclusive=yes\n" + full).found(), "clean");
+    EXPECT_EQ(run(two + "p0 = declare_pool size=4K exclusive=yes\n" + full, passes_on.provider).found(),
+              "wrong-return");
+    EXPECT_EQ(run(two + "p0 = declare_pool size=4K\n" + full).found(), "clean");
+    EXPECT_EQ(run(two + "p0 = declare_pool size=4K exclusive=yes\nk0 = alloc_opaque size=4K\n").found(), "clean")
+        << "no pool is asked for opaque memory";
+}
+
+// A table that is not mapped keeps the count of segments that it had, whatever that was.
+TEST(Tables, keep_their_count_of_segments_when_a_map_fails)
+{
+    static uint32_t count;
+    static int rc;
+    Table counts;
+    dmaudit_scatter scatter = *builtin_provider().scatter;
+    scatter.map_sgtable = [](void* ctx, const dmaudit_request* r, dmaudit_sg* sg) -> int {
+        if (rc == DMAUDIT_OK)
+            return builtin_provider().scatter->map_sgtable(ctx, r, sg);
+        sg->n_segments = count == 9 ? sg->n_segments : count;
+        return rc;
+    };
+    counts.provider.scatter = &scatter;
+    counts.provider.promises &= ~uint64_t{DMAUDIT_PROMISES_COMPLETE};
+    const std::string text = world + "b0 = buffer size=256\ng0 = map_sgtable b0 len=256 n=2 dir=from_device\n";
+    rc = DMAUDIT_ENOMEM;
+    for (count = 0; count < 4; count++)
+        EXPECT_EQ(run(text, counts.provider).found(), count == 3 ? "clean" : "failure-has-effect") << count;
+    count = 9;
+    EXPECT_EQ(run(text, counts.provider).found(), "clean");
+    rc = DMAUDIT_OK;
+    EXPECT_EQ(run(text, counts.provider).found(), "clean");
+}
+
+// A driver is bound when the provider is closed: its actions may run then, or not.
+TEST(Close, may_run_the_actions_of_drivers)
+{
+    static void (*action)(void*);
+    static void* data;
+    static unsigned times;
+    Table runs;
+    dmaudit_managed managed = *builtin_provider().managed;
+    managed.add_action = [](void*, uint32_t, void (*f)(void*), void* d) -> int {
+        action = f, data = d;
+        return DMAUDIT_OK;
+    };
+    runs.provider.managed = &managed;
+    runs.provider.close = [](void* ctx) {
+        for (unsigned i = 0; i < times; i++)
+            action(data);
+        builtin_provider().close(ctx);
+    };
+    const std::string text = world + "bind\nadd_action\nat_end abrupt=yes\n";
+    for (times = 0; times < 2; times++)
+        EXPECT_EQ(run(text, runs.provider).found(), "clean") << times;
+    EXPECT_EQ(run(text, runs.provider).found(), "released-twice");
+}
+
 TEST(Facets, stand_alone)
 {
     Table t;

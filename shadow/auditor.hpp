@@ -300,6 +300,7 @@ class Auditor {
     void handed_to_readers(Tag buf);
     bool check_importer_sees(const AttachmentRecord&, Range);
     bool check_bracket(const BufRecord&, Range, bool write, Tag object);
+    bool check_write_loses_nothing(const BufRecord&, Range, Tag object);
     bool exported_access(Range, bool write, Tag object);
     struct Planned { // a mapping that the client may make
         Range at;

@@ -84,11 +84,16 @@ bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64
         if (!judge(e, r, object))
             return false;
         apply(e, r);
-        // An importer that writes to a copy will have it copied back: which of the two is last nobody promises.
+        // An importer that writes to a copy will have it copied back: which of the two is last nobody promises. One
+        // that reads a copy sees nothing of it until the CPU hands all of the buffer over.
         for (uint32_t i = 0; write && i < attachments_.live_count(); i++)
-            if (const AttachmentRecord& a = attachments_[attachments_.live(i)];
-                a.mapped && a.bounced && a.direction != Direction::to && bufs_[a.buf].of == object)
-                apply(Event::dma_buf_confused, r);
+            if (AttachmentRecord& a = attachments_[attachments_.live(i)];
+                a.mapped && a.bounced && bufs_[a.buf].of == object) {
+                if (a.direction == Direction::to)
+                    a.alone = false;
+                else
+                    apply(Event::dma_buf_confused, r);
+            }
         return true;
     }
     const MappingRecord& m = mappings_[object];

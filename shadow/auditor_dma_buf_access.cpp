@@ -142,6 +142,36 @@ bool Auditor::check_bracket(const BufRecord& rec, Range r, bool write, Tag objec
     return true;
 }
 
+// A line that is older than what a device wrote would be written back over it, also if only bytes beside the buffer are
+// written: the tail of a block through a window. Inside of a bracket for writing the exporter sees to that, when it
+// begins; outside nobody has asked for it. Bytes that are written have nothing to lose.
+bool Auditor::check_write_loses_nothing(const BufRecord& rec, Range r, Tag object)
+{
+    const Range lines = rec.at.intersect(r.lines(around_.line));
+    if (!evidence_->first_stale(lines))
+        return true;
+    std::optional<uint64_t> bracketed, other;
+    map_.for_each_run(lines, [&](Range run, uint8_t s) {
+        for (uint64_t at = run.at; at < run.end() && cache_of(s) == CacheState::device_wrote; at++) {
+            if (r.contains(at) || !evidence_->first_stale({at, 1}))
+                continue;
+            const bool inside =
+                std::any_of(rec.brackets.begin(), rec.brackets.begin() + rec.n_brackets,
+                            [&](const auto& b) { return b.at.contains(at) && b.direction != Direction::from; });
+            if (auto& lost = inside ? bracketed : other; !lost)
+                lost = at;
+        }
+    });
+    if (other)
+        fail(RuleId::dirty_line_over_device_data, {*other, 1}, object,
+             "the CPU dirties a line that holds what a device wrote and nobody has synced");
+    else if (bracketed)
+        fail(RuleId::missing_invalidate, {*bracketed, 1}, object,
+             "the bracket has begun, and a line in it is older than what a device wrote: a write beside it would go "
+             "over that");
+    return !other && !bracketed;
+}
+
 // The CPU at exported bytes, through whatever pointer.
 bool Auditor::exported_access(Range r, bool write, Tag object)
 {
@@ -150,21 +180,8 @@ bool Auditor::exported_access(Range r, bool write, Tag object)
         const Range mine = rec.at.intersect(r);
         if (!mine.empty() && !check_bracket(rec, mine, write, object))
             return false;
-        // Lines that still hold what a device wrote would be written back over it, also if only bytes beside the buffer
-        // are written: the tail of a block through a window.
-        if (!write)
-            continue;
-        const Range lines = rec.at.intersect(r.lines(around_.line));
-        std::optional<uint64_t> lost;
-        if (evidence_->first_stale(lines))
-            map_.for_each_run(lines, [&](Range run, uint8_t s) {
-                if (!lost && cache_of(s) == CacheState::device_wrote)
-                    lost = evidence_->first_stale(run);
-            });
-        if (lost)
-            return fail(RuleId::dirty_line_over_device_data, {*lost, 1}, object,
-                        "the CPU dirties a line that holds what a device wrote and nobody has synced"),
-                   false;
+        if (write && !check_write_loses_nothing(rec, r, object))
+            return false;
     }
     return true;
 }

@@ -275,6 +275,8 @@ void Auditor::action_runs(ActionRecord& a)
         fail(RuleId::released_twice, {}, 0, "an action ran for the second time");
         return;
     }
+    if (closing_) // whether a provider that is closed first makes the drivers go is its own affair
+        return;
     const uint32_t number = ledger_.number(a);
     uint32_t mine = 0;
     while (mine < ledger_.count() && !(ledger_[mine].kind == Entry::action && ledger_[mine].which == number))

@@ -70,7 +70,9 @@ bool Auditor::accept_block(const dmaudit_request& req, const dmaudit_block& b, T
             return fail(RuleId::wrong_return, {}, 0, "a block without a CPU mapping has got a CPU address"), false;
         const auto target = evidence_->translate(req.device, b.bus, req.size);
         if (!target)
-            return fail(RuleId::wrong_translation, {}, 0, "the device address does not lead to RAM", Bus{b.bus}), false;
+            return fail(RuleId::wrong_translation, {}, 0, "the device address does not lead to one range of RAM",
+                        Bus{b.bus}),
+                   false;
         at = *target;
     } else {
         if (cpu < around_.provider_view || cpu >= around_.provider_view + around_.ram)
@@ -247,6 +249,10 @@ int Auditor::alloc_coherent(const dmaudit_request& req, dmaudit_block* out, bool
     const bool zeroed = promises(DMAUDIT_PROMISES_ZEROING) && (pool || (req.flags & DMAUDIT_ZERO));
     const bool opaque = (req.attrs & DMAUDIT_ATTR_NO_KERNEL_MAPPING) && promises(DMAUDIT_PROMISES_NO_KERNEL_MAPPING);
     const Event e = opaque ? Event::alloc_opaque : zeroed ? Event::alloc_zeroed : Event::alloc_plain;
+    if (const Tag own = pool_of(req.device); own && !pool && !opaque && pools_[own].exclusive)
+        return fail(RuleId::wrong_return, pools_[own].at, own,
+                    "a block from elsewhere, and the device's pool is exclusive: its answer is final"),
+               rc;
     if (accept_block(req, b, opaque ? 0 : pool, e, out) && managed)
         manage(Resource::Kind::block, req.device, static_cast<Tag>(out->cookie[0]), uncached_before);
     return rc;

@@ -54,8 +54,9 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
     for (uint32_t i = 0; i < rec.n; i++)
         before_map(plans[i]);
     const uint64_t uncached_before = evidence_->uncached_pages();
-    dmaudit_sg sg{sizeof sg, req.device, rec.inner_entries.data(), rec.segments.data(), rec.n, 0, direction, req.attrs,
-                  {0, 0}};
+    const uint32_t before = rec.n + 1; // no count that a map can have
+    dmaudit_sg sg{sizeof sg, req.device, rec.inner_entries.data(), rec.segments.data(), rec.n, before, direction,
+                  req.attrs, {0, 0}};
     current_ = rec.hull;
     const int rc = (table ? inner_->scatter->map_sgtable : inner_->scatter->map_sg)(ctx_, &req, &sg);
     current_ = {};
@@ -63,8 +64,8 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
         return rc;
     if (table && sg.n_entries != rec.n)
         return fail(RuleId::wrong_return, rec.hull, 0, "the map changed the table's orig_nents", rec.n, sg.n_entries), rc;
-    if (table && rc != DMAUDIT_OK && sg.n_segments != 0)
-        return fail(RuleId::failure_has_effect, rec.hull, 0, "a map that failed changed the table's nents", 0,
+    if (table && rc != DMAUDIT_OK && sg.n_segments != before)
+        return fail(RuleId::failure_has_effect, rec.hull, 0, "a map that failed changed the table's nents", before,
                     sg.n_segments),
                rc;
     if (table && rc != DMAUDIT_OK && rc != DMAUDIT_EINVAL && rc != DMAUDIT_ENOMEM && rc != DMAUDIT_EIO) {

@@ -140,7 +140,9 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                0;
     const auto target = evidence_->translate(req.device, m.bus, r.len);
     if (!target)
-        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to RAM", Bus{m.bus}), 0;
+        return fail(RuleId::wrong_translation, r, object, "the device address does not lead to one range of RAM",
+                    Bus{m.bus}),
+               0;
     if (iommu(req.device) && rec.reachable &&
         !evidence_->reaches(req.device, m.bus, r.len, d != Direction::from, d != Direction::to))
         return fail(RuleId::wrong_translation, r, object,

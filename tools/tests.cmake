@@ -13,7 +13,7 @@ foreach(subject auditor auditor_blocks auditor_client auditor_lines auditor_mapp
 endforeach()
 dmaudit_test(shadow_auditor_test SOURCES ${auditor_tests} LINK dmaudit_shadow LABELS quick)
 
-foreach(subject world contents session execute report campaign model illegal room codes open)
+foreach(subject world contents session execute report campaign model illegal room codes open brackets)
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
 # Waits for providers that do not come back.

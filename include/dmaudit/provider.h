@@ -108,7 +108,8 @@ struct dmaudit_request {
     uint32_t attrs;    /* DMAUDIT_ATTR_* */
 };
 
-/* An allocated block. The provider fills it; the same values come back with free. */
+/* An allocated block: one range of RAM, also behind an IOMMU and without a CPU address. The provider fills it; the same
+ * values come back with free. */
 struct dmaudit_block {
     uint32_t struct_size;
     uint32_t device;
@@ -210,7 +211,8 @@ struct dmaudit_platform {
 
     /* Make whole pages uncached (on = 1) or cached again (on = 0): what memremap(MEMREMAP_WC), pgprot_dmacoherent or
      * set_memory_uc do. No line of the pages may be dirty when they become uncached. Returns DMAUDIT_OK, DMAUDIT_EINVAL
-     * (not page aligned, not RAM), DMAUDIT_EBUSY (a client's cached bytes lie in the pages), DMAUDIT_ENOMEM. */
+     * (not page aligned, not RAM), DMAUDIT_EBUSY (a client's cached bytes lie in the pages), DMAUDIT_ENOMEM; the last two
+     * only for on = 1. */
     int (*set_uncached)(void *self, uint64_t phys, uint64_t len, int on);
 
     /* Memory for the provider's own records, aligned for any type, of no particular contents, never seen by a device. meta_alloc may fail (null),
@@ -226,7 +228,7 @@ struct dmaudit_platform {
     void (*log)(void *self, const char *text);
 
     /* The IOMMU. A device behind it (has_iommu = 1) reaches nothing but what is mapped for it, at the I/O virtual
-     * addresses (IOVA) that the provider chooses, at most the device's limit; its bus_offset is 0. Everything is whole pages.
+     * addresses (IOVA) that the provider chooses, whole pages up to the device's limit; its bus_offset is 0.
      * `rights`: DMAUDIT_IOMMU_READ, DMAUDIT_IOMMU_WRITE, as the device sees it.
      * iommu_map: EINVAL (misaligned, not RAM, no rights, beyond the limit, the page of
      * DMAUDIT_NO_ADDRESS, something is mapped there), ENODEV (no IOMMU),
@@ -294,7 +296,7 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
  * addresses, that meets the request: a block, or the bounce buffer of a mapping, at the buffer's place in its cache line.
  * And EMASK and EALIGN are said of no request for which any address would do. */
 #define DMAUDIT_PROMISES_COMPLETE (1ull << 17)
-/* close gives back what lives, too; others are closed when nothing does. */
+/* close gives back what lives, too; others are closed when nothing does. Whether actions of drivers run then is open. */
 #define DMAUDIT_PROMISES_TEARDOWN (1ull << 18)
 /* Unmaps, syncs and detaches fail, and change nothing, if what they name is dead, another device's or was mapped with other
  * numbers; so does a put when no caller has a reference. */
@@ -366,7 +368,8 @@ struct dmaudit_streaming {
      * mapping that the device could write. `attrs`: DMAUDIT_ATTR_SKIP_CPU_SYNC. */
     int (*unmap_single)(void *ctx, const struct dmaudit_mapping *mapping, uint64_t used, uint32_t attrs);
     /* Hand bytes [offset, offset + length) over. `direction` is the mapping's, or on a bidirectional mapping the part
-     * that matters. length 0 has no effect. */
+     * that matters. length 0 has no effect. For the device, a from_device mapping moves no bytes: what the device wrote
+     * to a bounce buffer stays there. */
     int (*sync)(void *ctx, const struct dmaudit_mapping *mapping, uint64_t offset, uint64_t length, uint32_t direction,
                 uint32_t phase);
     /* Cache maintenance on cached memory of a client, by CPU address. A line that the range covers only in part may hold
@@ -380,7 +383,8 @@ struct dmaudit_pool {
     uint32_t struct_size;
     uint32_t reserved;
     /* dma_declare_coherent_memory: the client gives RAM [phys, phys + size) to the device's pool. `exclusive`: a full
-     * pool answers ours = 1 with DMAUDIT_ENOMEM; else ours = 0, and the generic allocator is asked. A provider that
+     * pool answers ours = 1 with DMAUDIT_ENOMEM, and coherent->alloc takes nothing from elsewhere (opaque handles
+     * aside); else ours = 0, and the generic allocator is asked. A provider that
      * knows exclusive pools only treats each as exclusive and says so in `*exclusive` (in and out).
      * Not asked for devices behind an IOMMU. Errors: EINVAL (size 0), EBUSY (has one), ENOMEM, ENODEV. */
     int (*declare)(void *ctx, uint32_t device, uint64_t phys, uint64_t bus, uint64_t size, uint32_t *exclusive);
@@ -468,7 +472,7 @@ struct dmaudit_dma_buf {
     uint32_t reserved;
     /* dma_buf_export_named. One reference, the caller's. The exporter is a live block of this provider (coherent, from a
      * pool, or opaque), or whole pages of a client at `cpu`; the memory must stay until the last reference is gone.
-     * Errors: EINVAL (size 0, not whole pages), ENULL, ENOMEM, EFAULT (no live block). */
+     * Errors: EINVAL (pages: size 0, not whole pages), ENULL, ENOMEM, EFAULT (no live block). */
     int (*export_block)(void *ctx, const struct dmaudit_block *block, const char *name, uint64_t *buf);
     int (*export_pages)(void *ctx, void *cpu, uint64_t size, const char *name, uint64_t *buf);
     /* dma_buf_fd: on success the caller's reference belongs to the descriptor. The lowest free number, from 0 on. */
@@ -490,14 +494,15 @@ struct dmaudit_dma_buf {
     int (*map_attachment)(void *ctx, uint64_t attachment, uint32_t direction, struct dmaudit_sg *sg);
     int (*unmap_attachment)(void *ctx, uint64_t attachment, const struct dmaudit_sg *sg, uint32_t direction);
     /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest: a begin leaves alone
-     * what the CPU wrote in an open one. In a bracket for to_device, bytes that the CPU does not write keep what a device
-     * wrote to them: who gives an importer a copy fetches at begin what the end is going to copy back. */
+     * what the CPU wrote in an open one, and hands nothing to importers. In a bracket for to_device, bytes that the CPU
+     * does not write keep what a device wrote to them: a begin leaves no older line of them in the cache, which the CPU
+     * would write to, and who gives an importer a copy fetches then what the end is going to copy back. */
     int (*begin_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     int (*end_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page, or no CPU mapping. */
     int (*kmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void **cpu);
     int (*kunmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void *cpu);
-    /* dma_buf_mmap. EINVAL: beyond the buffer's whole pages, or of none. */
+    /* dma_buf_mmap. EINVAL: beyond the buffer's whole pages (a last page in part is none), or of no pages. */
     int (*mmap)(void *ctx, uint64_t buf, uint64_t pgoff, uint64_t pages, struct dmaudit_window *out);
     /* dma_buf_vmap, dma_buf_vunmap: counted; every vmap gives the same address. */
     int (*vmap)(void *ctx, uint64_t buf, void **cpu);
