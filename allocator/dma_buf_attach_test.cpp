@@ -204,7 +204,8 @@ struct Observer : FakeExporter {
 
 TEST_F(DmaBufAttachTest, TheExporterSeesWhichBytesTheCpuHolds)
 {
-    Observer seen;
+    static Observer seen; // outlives the buffers
+    seen = {};
     ops.map = Observer::observe;
     const DmaBufId watched = *bufs.export_named(ops, static_cast<FakeExporter*>(&seen), kSize, "watched");
     const AttachmentId attachment = *bufs.attach(watched, 0);

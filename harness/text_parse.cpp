@@ -373,7 +373,9 @@ class Parser {
             std::vector<std::string_view> all{"world", "device", "expect"};
             for (const Spec& s : specs())
                 all.push_back(s.name);
-            return void(fail("unknown op " + quoted(head) + suggestion(head, all)));
+            const std::string meant = suggestion(head, all);
+            return void(
+                fail("unknown op " + quoted(head) + (meant.empty() ? " (`dmaudit explain ops` lists all)" : meant)));
         }
         const auto fields = specs()[*op].fields;
         Step s;

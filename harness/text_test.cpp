@@ -85,7 +85,7 @@ TEST(Text, errors_say_the_line_what_was_expected_and_what_was_found)
     const std::string b = "b0 = buffer size=300\n";
     EXPECT_EQ(error("# dmaudit case 2\n"), "1: this is version 1 of the case format, found version '2'");
     EXPECT_EQ(error(b + "cpu_raed b0\n"), "2: unknown op 'cpu_raed' (did you mean 'cpu_read'?)");
-    EXPECT_EQ(error(b + "zzzzzzzzzz b0\n"), "2: unknown op 'zzzzzzzzzz'");
+    EXPECT_EQ(error(b + "zzzzzzzzzz b0\n"), "2: unknown op 'zzzzzzzzzz' (`dmaudit explain ops` lists all)");
     EXPECT_EQ(error(b + "cpu_read b0 ofs=1\n"), "2: 'cpu_read' has no key 'ofs'; its keys are: off len");
     EXPECT_EQ(error("b0 = buffer at=1\n"), "1: 'buffer' needs 'size='");
     EXPECT_EQ(error("b0 = buffer size=12x\n"),

@@ -1,5 +1,5 @@
 // Where the cases of the properties come from, each stream a pure function of a seed. Without rapidcheck: the score
-// draws from the same streams , in the proportions of the suite.
+// draws from the same streams, in the proportions of the suite.
 #pragma once
 #include "harness/generate.hpp"
 #include "harness/rng.hpp"

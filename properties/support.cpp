@@ -28,7 +28,9 @@ void tell_what_was_running()
     if (running) {
         Case c = *running;
         c.expect = {};
-        std::fprintf(stderr, "%s(the case that was running; saved as %s)\n", print(c).c_str(), save_finding(c).c_str());
+        const std::string path = save_finding(c);
+        std::fprintf(stderr, "%s(the case that was running; %s)\n", print(c).c_str(),
+                     path.empty() ? "it could not be saved" : ("saved as " + path).c_str());
     }
 }
 
@@ -104,7 +106,8 @@ void Checker::fail(const Case& c, const Result& r)
     Minimised small = minimise(c, [&](const Case& k) { return key_of(k, run(k)) == key; });
     small.value.expect = {Expect::violation, key.rule};
     const std::string path = save_finding(small.value);
-    const std::string replay = fmt::format("dmaudit run --provider {} {}", provider_.name, path);
+    const std::string replay = path.empty() ? "(the case above could not be saved in ./findings)"
+                                            : fmt::format("dmaudit run --provider {} {}", provider_.name, path);
     RC_FAIL(fmt::format("{}\n{}\n(minimised from {} steps to {} in {} runs{})", print(small.value),
                         report(small.value, run(small.value), provider_, session_, {false, replay}), c.count,
                         small.value.count, small.tries, small.one_minimal ? "" : "; not proven to be minimal"));
@@ -117,13 +120,16 @@ std::string save_finding(const Case& c)
     uint64_t hash = 0xcbf29ce484222325; // FNV-1a: the name is the content's
     for (const char letter : text)
         hash = (hash ^ static_cast<uint8_t>(letter)) * 0x100000001b3;
-    std::error_code
-        ignored; // if the folder cannot be made, opening the file fails and the text is in the report all the same
-    std::filesystem::create_directories("findings", ignored);
+    std::error_code ec;
+    std::filesystem::create_directories("findings", ec); // if it cannot be made the file cannot be written
     const std::string path =
         fmt::format("findings/{}-{:016x}.dma", c.expect.rule == RuleId::none ? "case" : rule(c.expect.rule).name, hash);
-    std::ofstream(path) << text;
-    return path;
+    std::ofstream out(path + ".tmp");
+    out << text;
+    out.close();
+    if (out)
+        std::filesystem::rename(path + ".tmp", path, ec);
+    return out && !ec ? path : "";
 }
 
 } // namespace dmaudit::properties

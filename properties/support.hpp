@@ -44,7 +44,8 @@ class Checker {
     Session session_;
 };
 
-// Writes the case as text into findings/ of the working directory, named by rule and content. The path.
+// Writes the case as text into findings/ of the working directory, named by rule and content. Its path;
+// empty: it could not be written.
 std::string save_finding(const Case&);
 
 } // namespace dmaudit::properties

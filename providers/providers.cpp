@@ -32,10 +32,15 @@ const dmaudit_provider* provider_named(std::string_view name)
     return nullptr;
 }
 
+bool names_plugin(std::string_view name)
+{
+    return name.find('/') != std::string_view::npos || name.ends_with(".so");
+}
+
 Chosen choose_provider(const std::string& name)
 {
     Chosen out;
-    if (name.find('/') == std::string::npos && !name.ends_with(".so")) {
+    if (!names_plugin(name)) {
         if (!(out.provider = provider_named(name)))
             out.error =
                 "--provider " + name +

@@ -13,7 +13,9 @@ namespace dmaudit {
 std::span<const dmaudit_provider* const> all_providers();
 const dmaudit_provider* provider_named(std::string_view name); // null: none
 
-// By name, or from a shared object where the name holds a slash or ends in .so.
+bool names_plugin(std::string_view name); // holds a slash or ends in .so
+
+// By name, or from a shared object.
 struct Chosen {
     const dmaudit_provider* provider = nullptr; // null: `error` says why, in one line
     std::shared_ptr<const Plugin> plugin;       // of a shared object; the provider lives as long

@@ -121,8 +121,8 @@ gives 0 run empty.dma
 # ---- what cannot be used: exit code 2, and a message that names it ----
 gives 2 run nowhere.dma
 says err 'nowhere.dma: no such file or folder'
-mkdir nothing
-gives 2 run nothing
+mkdir -p no-cases
+gives 2 run no-cases
 says err 'no case files'
 gives 2 run
 gives 2
@@ -382,6 +382,53 @@ if "$dmaudit" providers | grep -q '^broken-counts-instances:'; then
     gives 0 run --provider broken-counts-instances again.dma
 fi
 gives 2 run --times 0 clean.dma
+
+# ---- what must not get lost, or happen unasked ----
+printf 'old' >real
+ln -s real link && ln -s nowhere-yet dangling
+gives 0 show clean.dma -o link
+check 'a link stays a link' [ -L link ]
+check 'what it leads to is written' grep -q 'dmaudit case' real
+gives 0 show clean.dma -o dangling
+check 'a link to what there is not yet' [ -L dangling ] && grep -q 'dmaudit case' nowhere-yet
+mkfifo pipe
+cat pipe >through-pipe &
+gives 0 show clean.dma -o pipe
+wait $!
+check 'a pipe stays a pipe' [ -p pipe ]
+check 'and is written to' grep -q 'dmaudit case' through-pipe
+mkdir circle && ln -s circle circle/circle && cp clean.dma circle/a.dma && ln -s loop circle/loop
+gives 2 run circle
+says err 'circle/loop: cannot be read'
+says out '3 cases: 1 as expected, 0 otherwise, 2 unusable'
+mkdir -p no-cases
+gives 2 run no-cases
+says err 'no-cases: no case files there'
+printf '# provider: nosuch\nb0 = buffer size=1\n' >first-line.dma
+gives 2 run first-line.dma
+says err 'nosuch'
+printf '# dmaudit case 1\n# provider: ./some.so\nb0 = buffer size=1\n' >loads.dma
+for verb in run min; do
+    gives 2 $verb loads.dma
+    says err 'loads.dma: its comment names a shared object'
+done
+printf 'b0 = buffer size=8\nb0 = buffer\n' >text.txt
+gives 2 run text.txt
+says err 'text.txt:2: '
+for verb in providers explain 'fuzz --runs 10'; do
+    # shellcheck disable=SC2086
+    "$dmaudit" $verb >/dev/full 2>err
+    check "$verb: output that cannot be written" [ $? -eq 2 ]
+done
+printf 'b0 = buffer size=1\nm0 = map_single b0 dir=to_device\nm1 = map_single b0 dir=from_device\nexpect overlapping-mapping\n' >"it's two.dma"
+gives 0 run "it's two.dma"
+says out "replay: dmaudit run --provider builtin 'it'\\''s two.dma'"
+"$dmaudit" fuzz --seconds 60 --findings none >out 2>err &
+sleep 1
+kill -INT $!
+wait $!
+check 'a campaign that is stopped says so with its code' [ $? -eq 130 ]
+says out 'executed ops by kind'
 
 # ---- the rest ----
 gives 2 explain --markdown rules

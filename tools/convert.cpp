@@ -59,8 +59,8 @@ int minimise_file(const Options& o)
     const Loaded loaded = load_case(o.in);
     if (!loaded.ok)
         fmt::print(stderr, "dmaudit: {}\n", loaded.error);
-    const std::string name = !o.provider.empty() ? o.provider : !loaded.provider.empty() ? loaded.provider : "builtin";
-    const dmaudit_provider* provider = find_provider(name);
+    std::string name;
+    const dmaudit_provider* provider = provider_for(o.provider, o.in, loaded, name);
     if (!provider || !loaded.ok)
         return exit_unusable;
     Session session;

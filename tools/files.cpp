@@ -15,14 +15,40 @@ namespace dmaudit {
 namespace fs = std::filesystem;
 namespace {
 
-// Text cases are printable; a binary case has a byte in its first 16 that text never has, or is judged by its name.
+// By its name, else by how it begins: a binary case may hold any bytes.
 bool looks_like_text(const std::string& path, const std::string& bytes)
 {
-    if (path.ends_with(".dma"))
+    if (path.ends_with(".dma") || path.ends_with(".txt"))
         return true;
     if (path.ends_with(".bin"))
         return false;
-    return bytes.starts_with("# dmaudit");
+    return bytes.starts_with("# ") || bytes.starts_with("world ");
+}
+
+// NAME of the first line `# provider: NAME`.
+std::string provider_comment(std::string_view text)
+{
+    constexpr std::string_view mark = "# provider: ";
+    while (!text.empty()) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        if (line.starts_with(mark))
+            return std::string(line.substr(mark.size()));
+        text.remove_prefix(std::min(text.size(), line.size() + 1));
+    }
+    return {};
+}
+
+// Where the links lead; a link to what there is not yet leads there, too.
+fs::path behind_links(fs::path path)
+{
+    std::error_code ec;
+    for (unsigned links = 0; links < 40 && fs::is_symlink(path, ec); links++) {
+        const fs::path to = fs::read_symlink(path, ec);
+        if (ec)
+            break;
+        path = to.is_absolute() ? to : path.parent_path() / to;
+    }
+    return path;
 }
 
 } // namespace
@@ -53,9 +79,7 @@ Loaded load_case(const std::string& path)
         out.ok = true;
         return out;
     }
-    constexpr std::string_view comment = "\n# provider: ";
-    if (const size_t at = bytes.find(comment); at != std::string::npos)
-        out.provider = bytes.substr(at + comment.size(), bytes.find('\n', at + 1) - at - comment.size());
+    out.provider = provider_comment(bytes);
     Parsed parsed = parse(bytes);
     out.ok = parsed.ok;
     out.value = parsed.value;
@@ -79,10 +103,12 @@ bool list_files(const std::vector<std::string>& paths, std::vector<std::string>&
         }
         std::vector<std::string> below;
         for (auto it = fs::recursive_directory_iterator(p, ec); !ec && it != fs::recursive_directory_iterator();
-             it.increment(ec))
-            if (it->is_regular_file() && it->path().filename().string().front() != '.' &&
-                it->path().extension() != ".md")
+             it.increment(ec)) {
+            std::error_code unknown; // a link in a circle: reading it will tell
+            const bool file = it->is_regular_file(unknown) || (unknown && it->is_symlink());
+            if (file && it->path().filename().string().front() != '.' && it->path().extension() != ".md")
                 below.push_back(it->path().string());
+        }
         if (ec) {
             error = fmt::format("{}: cannot be listed: {}", p, ec.message());
             return false;
@@ -95,18 +121,36 @@ bool list_files(const std::vector<std::string>& paths, std::vector<std::string>&
 
 std::string write_file(const std::string& path, std::string_view content)
 {
-    const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
-    std::FILE* f = std::fopen(temporary.c_str(), "wb");
+    const auto failed = [&](int why) { return fmt::format("{}: cannot be written: {}", path, std::strerror(why)); };
+    const std::string target = behind_links(path).string();
+    std::error_code ec;
+    const fs::file_status status = fs::status(target, ec);
+    const bool special = fs::exists(status) && !fs::is_regular_file(status); // a device, a pipe: nothing to replace
+    const std::string file = special ? target : fmt::format("{}.{}.tmp", target, getpid());
+    std::FILE* f = std::fopen(file.c_str(), "wb");
     if (!f)
-        return fmt::format("{}: cannot be written: {}", path, std::strerror(errno));
+        return failed(errno);
     const bool ok = std::fwrite(content.data(), 1, content.size(), f) == content.size() && std::fflush(f) == 0;
     const int why = errno;
-    if (std::fclose(f) != 0 || !ok || std::rename(temporary.c_str(), path.c_str()) != 0) {
-        const std::string error = fmt::format("{}: cannot be written: {}", path, std::strerror(ok ? errno : why));
-        std::remove(temporary.c_str());
-        return error;
-    }
-    return {};
+    const bool closed = std::fclose(f) == 0;
+    if (special)
+        return ok && closed ? std::string() : failed(ok ? errno : why);
+    if (closed && ok && std::rename(file.c_str(), target.c_str()) == 0)
+        return {};
+    const std::string error = failed(ok ? errno : why);
+    std::remove(file.c_str());
+    return error;
+}
+
+std::string shell_word(const std::string& text)
+{
+    constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+@%,-";
+    if (text.find_first_not_of(plain) == std::string::npos && !text.empty())
+        return text.front() == '-' ? "./" + text : text;
+    std::string out = text.starts_with('-') ? "./'" : "'";
+    for (const char c : text)
+        out += c == '\'' ? "'\\''" : std::string(1, c);
+    return out + '\'';
 }
 
 std::string content_name(std::string_view content)

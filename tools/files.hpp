@@ -19,8 +19,12 @@ Loaded load_case(const std::string& path);
 // The files below the given paths, sorted: a folder stands for every file in it and below. An error names the path.
 bool list_files(const std::vector<std::string>& paths, std::vector<std::string>& files, std::string& error);
 
-// Writes to a temporary file beside `path`, then renames it. Empty, or what went wrong.
+// Writes to a temporary file beside `path`, then renames it; where `path` is a link, beside and over what it leads to.
+// Devices and pipes are written to. Empty, or what went wrong.
 std::string write_file(const std::string& path, std::string_view content);
+
+// A file's name as a word of a shell command.
+std::string shell_word(const std::string& text);
 
 // For messages and JSON-free output: a name for content, the same on every machine.
 std::string content_name(std::string_view content);

@@ -66,6 +66,17 @@ void hint_at_hang()
     alarm(20);
 }
 
+// Ctrl-C and the like end the campaign at the next case, with its summary; a second one ends the process.
+volatile sig_atomic_t stopped_by;
+void stop_at_signals()
+{
+    struct sigaction stop {};
+    stop.sa_flags = static_cast<int>(SA_RESETHAND);
+    stop.sa_handler = [](int number) { stopped_by = number; };
+    for (const int number : {SIGINT, SIGTERM})
+        sigaction(number, &stop, nullptr);
+}
+
 void summary(const Campaign& c, const Profile& profile, double seconds)
 {
     const Tally& t = c.tally();
@@ -126,7 +137,8 @@ int fuzz(const Options& o)
     int code = exit_ok;
     uint64_t looked_at = 0; // cases, when the clock was read last
     const auto cases = [&] { return campaign.next_seed() - o.seed; };
-    while ((o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
+    stop_at_signals();
+    while (!stopped_by && (o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
         campaign.step(o.runs ? o.runs - cases() : 256);
         moved_on = 1;
         for (; saved < campaign.findings().size(); saved++) {
@@ -135,17 +147,19 @@ int fuzz(const Options& o)
                               path = fmt::format("{}/{}-{}.dma", o.findings, rule(f.key.rule).name, content_name(text));
             std::error_code ec;
             std::filesystem::create_directories(o.findings, ec);
-            const std::string error = write_file(path, text);
+            const std::string error = ec ? fmt::format("{}: cannot be written: the folder cannot be made: {}", o.findings, ec.message())
+                                         : write_file(path, text);
             if (terminal)
                 fmt::print(stderr, "\r\x1b[K");
             const Result r = campaign.runner().run_times(f.value, f.key.rule == RuleId::not_deterministic ? 2 : 1);
             fmt::print("\nfinding {} (seed {}, {} steps, {}):\n\n{}\n{}\n", saved + 1, f.seed, f.value.count,
                        f.one_minimal ? "1-minimal" : "not proven minimal", text,
-                       campaign.runner().report(
-                           f.value, r,
-                           {colours(), error.empty() ? fmt::format("dmaudit run{} --provider {} {}",
-                                                                   o.isolate ? " --isolate" : "", o.provider, path)
-                                                     : ""}));
+                       campaign.runner().report(f.value, r,
+                                                {colours(), error.empty()
+                                                                ? fmt::format("dmaudit run{} --provider {} {}",
+                                                                              o.isolate ? " --isolate" : "",
+                                                                              shell_word(o.provider), shell_word(path))
+                                                                : ""}));
             if (!error.empty()) {
                 fmt::print(stderr, "dmaudit: {}\n", error);
                 code = exit_unusable;
@@ -179,6 +193,8 @@ int fuzz(const Options& o)
                    profile->name);
         code = exit_unusable;
     }
+    if (stopped_by && !code && !saved)
+        code = 128 + stopped_by; // as a shell has it: nobody is to take it for the whole campaign
     return code ? code : saved ? exit_violation : exit_ok;
 }
 

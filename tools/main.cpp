@@ -1,7 +1,9 @@
 #include "tools/verbs.hpp"
 
 #include "providers/providers.hpp"
+#include "tools/files.hpp"
 
+#include <cstdlib>
 #include <fmt/core.h>
 #include <map>
 #include <unistd.h>
@@ -20,11 +22,59 @@ const dmaudit_provider* find_provider(const std::string& name)
     return at->second.provider;
 }
 
+const dmaudit_provider* provider_for(const std::string& option, const std::string& file, const Loaded& loaded,
+                                     std::string& name)
+{
+    name = !option.empty() ? option : !loaded.provider.empty() ? loaded.provider : "builtin";
+    if (option.empty() && names_plugin(name)) {
+        fmt::print(stderr,
+                   "dmaudit: {}: its comment names a shared object: that is loaded only if --provider names it\n",
+                   file);
+        return nullptr;
+    }
+    return find_provider(name);
+}
+
 bool colours()
 {
     return isatty(STDOUT_FILENO) == 1;
 }
 
+namespace {
+
+bool done = false;
+pid_t mine = 0;
+
+// No exit but that of main says that all is well: a provider may have called exit.
+void guard_exit()
+{
+    if (done || getpid() != mine)
+        return;
+    constexpr std::string_view text = "dmaudit: the process was ended from inside, most likely by the provider: with "
+                                      "--isolate it becomes a finding\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+    _exit(exit_unusable);
+}
+
+int perform(const Action& action)
+{
+    mine = getpid();
+    std::atexit(guard_exit);
+    int code = exit_unusable;
+    try {
+        code = action();
+    } catch (const std::exception& e) { // what cannot be printed is thrown
+        fmt::print(stderr, "dmaudit: {}\n", e.what());
+    }
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+        fmt::print(stderr, "dmaudit: the output could not be written\n");
+        code = exit_unusable;
+    }
+    done = true;
+    return code;
+}
+
+} // namespace
 } // namespace dmaudit
 
 int main(int argc, char** argv)
@@ -54,6 +104,6 @@ int main(int argc, char** argv)
     }
     for (const auto& [sub, action] : verbs)
         if (sub->parsed())
-            return action();
+            return perform(action);
     return exit_unusable;
 }

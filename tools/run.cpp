@@ -4,7 +4,7 @@
 #include "tools/verbs.hpp"
 
 #include <algorithm>
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 namespace dmaudit {
 namespace {
@@ -41,10 +41,8 @@ int run(const Options& o)
             continue;
         }
         const Case& c = loaded.value;
-        const std::string name = !o.provider.empty()        ? o.provider
-                                 : !loaded.provider.empty() ? loaded.provider
-                                                            : "builtin";
-        const dmaudit_provider* provider = find_provider(name);
+        std::string name;
+        const dmaudit_provider* provider = provider_for(o.provider, file, loaded, name);
         if (!provider) {
             fmt::print(stderr, "dmaudit: {}: not run\n", file);
             unusable++;
@@ -62,7 +60,8 @@ int run(const Options& o)
         }
         const bool fine = r.as_expected(c.expect);
         (fine ? as_expected : otherwise)++;
-        const std::string replay = fmt::format("dmaudit run{} --provider {} {}", o.isolate ? " --isolate" : "", name, file);
+        const std::string replay = fmt::format("dmaudit run{} --provider {} {}", o.isolate ? " --isolate" : "",
+                                               shell_word(name), shell_word(file));
         if (!fine) {
             fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect),
                        r.violation ? rule(r.violation->rule).name : "no violation");
@@ -79,7 +78,7 @@ int run(const Options& o)
         fmt::print("{} cases: {} as expected, {} otherwise, {} unusable\n", files.size(), as_expected, otherwise,
                    unusable);
     if (files.empty())
-        fmt::print(stderr, "dmaudit: no case files there\n");
+        fmt::print(stderr, "dmaudit: {}: no case files there\n", fmt::join(o.paths, ", "));
     return unusable || files.empty() ? exit_unusable : otherwise ? exit_violation : exit_ok;
 }
 

@@ -25,6 +25,11 @@ Action add_score(CLI::App&);
 
 // A provider by name, or from a shared object if the name holds a slash or ends in .so. Says what is wrong on stderr.
 const dmaudit_provider* find_provider(const std::string& name);
+// The provider to run a case with, and its name in `name`: that of the option, else the one that the case names, else
+// the built-in one. A case does not get code loaded: a shared object is for the option to name.
+struct Loaded;
+const dmaudit_provider* provider_for(const std::string& option, const std::string& file, const Loaded& loaded,
+                                     std::string& name);
 // Is stdout a terminal that shows colours?
 bool colours();
 

@@ -101,9 +101,9 @@ struct dmaudit_request {
     uint32_t struct_size;
     uint32_t device;   /* index into platform->devices */
     uint64_t size;     /* bytes; 0 must be refused */
-    uint64_t align;    /* of the device address, a power of two; 0 or 1: none asked for */
+    uint64_t align;    /* of the device address, a power of two (else EINVAL); 0 or 1: none asked for */
     uint64_t limit;    /* last device address allowed (inclusive); 0: only the device's own limit counts */
-    uint64_t boundary; /* a power of two that the device range must not cross; 0: none */
+    uint64_t boundary; /* a power of two (else EINVAL) that the device range must not cross; 0: none */
     uint32_t flags;    /* DMAUDIT_ZERO */
     uint32_t attrs;    /* DMAUDIT_ATTR_* */
 };
