@@ -66,6 +66,17 @@ TEST(Bracket, does_not_speak_of_the_rest_of_its_lines)
     EXPECT_EQ(run(text, KeepsOldLines().provider).found(), "dirty-line-over-device-data");
 }
 
+// What a device writes while the bracket is open is nobody's promise, so no exporter is to blame for its line.
+TEST(Bracket, does_not_speak_of_what_a_device_writes_while_it_is_open)
+{
+    const Ran r = run("world line=64 banks=16K@0x80000000 coherent=no mode=conforming\nx0 = export_pages\n"
+                      "begin_cpu_access x0 len=2 dir=bidirectional\na0 = attach x0\n"
+                      "map_attachment a0 dir=bidirectional\ndevice_write a0 len=1\nw0 = kmap x0\n"
+                      "cpu_write w0 off=1 len=1\n");
+    EXPECT_EQ(r.found(), "clean");
+    EXPECT_EQ(r.tally.illegal, 1u) << "the client ought to have waited";
+}
+
 // Gives an importer a copy of the block; only an end after writing brings it up to date.
 struct Copies : Exports {
     inline static bool hands_over;

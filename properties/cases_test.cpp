@@ -27,7 +27,7 @@ INSTANTIATE_TEST_SUITE_P(Profiles, CasesOf, ::testing::ValuesIn(profiles().begin
 
 TEST_P(CasesOf, parse_of_print_is_the_case)
 {
-    for_all_seeds(400, [&](uint64_t seed) {
+    for_all_seeds(250, [&](uint64_t seed) {
         Rng rng(seed);
         const Case c = some_case(rng, GetParam());
         RC_ASSERT(case_error(c) == "");
@@ -41,7 +41,7 @@ TEST_P(CasesOf, parse_of_print_is_the_case)
 
 TEST_P(CasesOf, decode_of_encode_is_the_case)
 {
-    for_all_seeds(400, [&](uint64_t seed) {
+    for_all_seeds(250, [&](uint64_t seed) {
         Rng rng(seed);
         const Case c = some_case(rng, GetParam());
         const std::vector<uint8_t> bytes = encode(c);
@@ -57,7 +57,7 @@ TEST_P(CasesOf, decode_of_encode_is_the_case)
 
 TEST_P(CasesOf, mutants_and_crossings_are_valid_and_survive_both_forms)
 {
-    for_all_seeds(200, [&](uint64_t seed) {
+    for_all_seeds(100, [&](uint64_t seed) {
         Rng rng(seed);
         Case c = some_case(rng, GetParam());
         const Case other = some_case(rng, GetParam());
@@ -82,7 +82,7 @@ TEST_P(CasesOf, mutants_and_crossings_are_valid_and_survive_both_forms)
 
 TEST(Bytes, every_byte_string_decodes_to_a_valid_case_with_one_canonical_form)
 {
-    for_all_seeds(1500, [](uint64_t seed) {
+    for_all_seeds(800, [](uint64_t seed) {
         Rng rng(seed);
         std::vector<uint8_t> bytes(rng.below(64 * cell_bytes));
         for (uint8_t& b : bytes)
@@ -115,7 +115,7 @@ TEST(Bytes, a_trailing_partial_cell_changes_nothing)
 
 TEST(Text, damaged_text_is_refused_or_means_a_valid_case)
 {
-    for_all_seeds(800, [](uint64_t seed) {
+    for_all_seeds(500, [](uint64_t seed) {
         Rng rng(seed);
         std::string text = print(generated(rng.next(), "all", 12));
         for (uint64_t n = 1 + rng.below(6); n > 0 && !text.empty(); n--) {

@@ -401,7 +401,7 @@ TEST_F(Hostile, long_generated_cases_are_never_the_providers_fault)
 // reason.
 TEST_F(Hostile, the_first_mistake_is_the_first_step_that_conforming_mode_skips)
 {
-    for_all_seeds(3000, [&](uint64_t seed) {
+    for_all_seeds(2000, [&](uint64_t seed) {
         Case c = generated(seed, "hostile");
         const Result r = checker.run(c);
         RC_PRE(r.violation.has_value());

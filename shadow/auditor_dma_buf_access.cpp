@@ -155,7 +155,9 @@ bool Auditor::check_write_loses_nothing(const BufRecord& rec, Range r, Tag objec
         for (uint64_t at = run.at; at < run.end() && cache_of(s) == CacheState::device_wrote; at++) {
             if (r.contains(at) || !evidence_->first_stale({at, 1}))
                 continue;
+            // What a device wrote while the bracket was open is undefined.
             const bool inside =
+                is_initialised(s) &&
                 std::any_of(rec.brackets.begin(), rec.brackets.begin() + rec.n_brackets,
                             [&](const auto& b) { return b.at.contains(at) && b.direction != Direction::from; });
             if (auto& lost = inside ? bracketed : other; !lost)
