@@ -64,8 +64,8 @@ constexpr std::array<Rule, rule_count> table{{
      "Clean or drop the lines before the device writes and invalidate after; after a to_device mapping do not."},
     {R::stale_bounce, "stale-bounce", provider, 1250,
      "a bounce slot and the original do not hold the same after a hand-over",
-     "Copy in at map whatever the direction and clean the slot, sync the range both ways, copy all out unless "
-     "to_device."},
+     "Copy in at every map, then clean the slot; a sync copies in unless from_device, out unless to_device, and an "
+     "unmap copies all out like it."},
     {R::dirty_eviction, "dirty-eviction", provider, 1250,
      "a line that the provider dirtied was written back over a device's data, or dropped",
      "Headers and free lists need lines of their own; look for metadata beside or inside memory that a device writes."},
