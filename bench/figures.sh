@@ -35,7 +35,7 @@ for part; do
         printf '\n$ build/fuzz/bin/TARGET -seed_inputs=$(ls corpus/TARGET/* | paste -sd,) -runs=RUNS -seed=1 -max_len=1024 FLAGS\n'
         for target in fuzz_streaming fuzz_pool fuzz_dma_buf fuzz_all; do
             per_second $target 100000 --replay -entropic=0 -reduce_inputs=0
-            per_second $target 60000
+            per_second $target 60000 -entropic=0 # as in the options files
         done
         ;;
     verify)
