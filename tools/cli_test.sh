@@ -121,9 +121,9 @@ gives 0 run empty.dma
 # ---- what cannot be used: exit code 2, and a message that names it ----
 gives 2 run nowhere.dma
 says err 'nowhere.dma: no such file or folder'
-mkdir -p no-cases
+mkdir no-cases
 gives 2 run no-cases
-says err 'no case files'
+says err 'no-cases: no case files there'
 gives 2 run
 gives 2
 gives 2 frobnicate
@@ -390,7 +390,8 @@ gives 0 show clean.dma -o link
 check 'a link stays a link' [ -L link ]
 check 'what it leads to is written' grep -q 'dmaudit case' real
 gives 0 show clean.dma -o dangling
-check 'a link to what there is not yet' [ -L dangling ] && grep -q 'dmaudit case' nowhere-yet
+check 'a link to what there is not yet stays one' [ -L dangling ]
+check 'and what it leads to is made' grep -q 'dmaudit case' nowhere-yet
 mkfifo pipe
 cat pipe >through-pipe &
 gives 0 show clean.dma -o pipe
@@ -401,9 +402,6 @@ mkdir circle && ln -s circle circle/circle && cp clean.dma circle/a.dma && ln -s
 gives 2 run circle
 says err 'circle/loop: cannot be read'
 says out '3 cases: 1 as expected, 0 otherwise, 2 unusable'
-mkdir -p no-cases
-gives 2 run no-cases
-says err 'no-cases: no case files there'
 printf '# provider: nosuch\nb0 = buffer size=1\n' >first-line.dma
 gives 2 run first-line.dma
 says err 'nosuch'

@@ -52,6 +52,7 @@ void guard_exit()
         return;
     constexpr std::string_view text = "dmaudit: the process was ended from inside, most likely by the provider: with "
                                       "--isolate it becomes a finding\n";
+    std::fflush(stdout); // what was found before
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
     _exit(exit_unusable);
 }
