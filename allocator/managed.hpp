@@ -37,8 +37,9 @@ class Managed {
 
     // The driver comes. Errors: NoSuchDevice, Busy (bound), NoMemory.
     Status bind(std::uint32_t device) noexcept;
-    // The driver goes, or its probe failed: devres_release_all. NoSuchDevice: not bound. Else the first error of a
-    // release; the device is unbound all the same.
+    // The driver goes, or its probe failed: devres_release_all, last taken first. Mappings, attachments and windows of
+    // the device are the client's, who ends them before; here nobody looks. NoSuchDevice: not bound. Else the first
+    // error of a release; the device is unbound all the same.
     Status unbind(std::uint32_t device) noexcept;
 
     // dmam_alloc_attrs, dmam_alloc_coherent. NoSuchDevice: not bound. NoMemory: no node, or no memory. Else as

@@ -114,7 +114,8 @@ uint64_t place(const Context& c, unsigned code)
 constexpr uint8_t even_thirds[16] = {0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0};
 constexpr uint8_t sync_words[16] = {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 0, 1, 2, 3};
 constexpr uint8_t rare_one[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
-constexpr uint8_t sg_words[16] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4};
+constexpr uint8_t sg_words[32] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4,
+                                  0, 0, 0, 0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8};
 constexpr uint8_t halves[16] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
 
 uint64_t word(Shape shape, const World& w, unsigned code)
@@ -131,11 +132,14 @@ uint64_t word(Shape shape, const World& w, unsigned code)
     case Shape::attrs:
         i = rare_one[code & 15];
         break;
+    case Shape::hint:
+        i = (code & 15) < list.size() + 6 && (code & 15) > 6 ? (code & 15) - 6 : 0;
+        break;
     case Shape::cache_op:
         i = even_thirds[code & 15];
         break;
     case Shape::sg_shape:
-        i = sg_words[code & 15];
+        i = sg_words[code & 31];
         break;
     case Shape::lie: // one in 16, and only where mistakes are wanted
         i = w.mode == Mode::conforming || (code & 15) != 15 ? 0 : 1 + (code >> 4) % (list.size() - 1);
@@ -278,6 +282,7 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
     case Shape::lie:
     case Shape::sg_shape:
     case Shape::cache_op:
+    case Shape::hint:
         return word(shape, w, code);
     }
     return 0;

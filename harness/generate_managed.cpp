@@ -55,7 +55,10 @@ bool Phases::can_let_go(uint64_t device, unsigned first, bool driver) const
         const Known& o = all[i];
         if (!o.alive)
             continue;
-        if (driver && (name_kind(o.name) & (obj_mapping | obj_sg)) && of(o).device == device)
+        if (driver && (name_kind(o.name) & (obj_mapping | obj_sg | obj_attachment)) && of(o).device == device)
+            return false;
+        if (driver && name_kind(o.name) == obj_window && parent(o) && name_kind(parent(o)->name) == obj_block &&
+            of(*parent(o)).device == device)
             return false;
         if (i < first || !o.managed || o.device != device)
             continue;

@@ -300,7 +300,8 @@ bool Phases::legal(const Step& s) const
     case is<ops::MapSgtable>: // both have the same fields
     case is<ops::MapSg>: {
         const auto o = unpack<ops::MapSg>(s);
-        return o.n.v && o.n.v <= 16 && o.len.v >= o.n.v && can_map(*used, r, o.dir.v, o.dev.v);
+        return o.n.v && o.n.v <= 16 && o.len.v >= o.n.v && can_map(*used, r, o.dir.v, o.dev.v) &&
+               (o.shape.v != sg_repeated || o.dir.v == to_device);
     }
     case is<ops::MapSgWithin>: {
         const auto o = unpack<ops::MapSgWithin>(s);

@@ -86,7 +86,11 @@ void Phases::append(const Step& s)
         fresh.cpu = {0, s.arg[l.size]};
         fresh.dirty = true;
         break;
+    case is<ops::Attach>:
+        fresh.device = unpack<ops::Attach>(s).dev.v;
+        break;
     case is<ops::AllocFromPool>:
+        fresh.device = used ? of(*used).device : 0;
         fresh.ready = {0, s.arg[l.size]};
         break;
     case is<ops::MmapCoherent>:

@@ -66,6 +66,23 @@ constexpr Turn dma_buf[] = {turn<ops::ExportPages, ops::ExportBlock>,
                             turn<ops::EndCpuAccess>,
                             turn<ops::UnmapAttachment>,
                             turn<ops::Detach>};
+// An importer that comes again: what an exporter keeps from one map to the next has to fit what has changed meanwhile.
+constexpr Turn remapped[] = {turn<ops::ExportPages, ops::ExportBlock>,
+                             turn<ops::Attach>,
+                             turn<ops::MapAttachment>,
+                             turn<ops::DeviceWrite, ops::DeviceRead>,
+                             turn<ops::UnmapAttachment>,
+                             turn<ops::Vmap, ops::Kmap>,
+                             turn<ops::BeginCpuAccess, ops::SetMask>,
+                             turn<ops::CpuWrite>,
+                             turn<ops::EndCpuAccess>,
+                             turn<ops::MapAttachment>,
+                             turn<ops::DeviceWrite, ops::DeviceRead>,
+                             turn<ops::UnmapAttachment>,
+                             turn<ops::BeginCpuAccess>,
+                             turn<ops::CpuRead>,
+                             turn<ops::EndCpuAccess>,
+                             turn<ops::Detach>};
 constexpr Turn coherent[] = {turn<ops::AllocCoherent, ops::AllocFromPool>,
                              turn<ops::CpuWrite>,
                              turn<ops::DeviceRead, ops::DeviceWrite>,
@@ -96,8 +113,8 @@ constexpr Turn managed[] = {turn<ops::Bind>,
                             turn<ops::ReleaseGroup, ops::AddAction>,
                             turn<ops::ManagedRelease, ops::ReleaseGroup>,
                             turn<ops::Unbind, ops::ManagedRelease>};
-constexpr std::span<const Turn> protocols[] = {streaming, by_hand,     scatter, noncoherent, dma_buf,
-                                               coherent,  descriptors, pools,   managed};
+constexpr std::span<const Turn> protocols[] = {streaming, by_hand,  scatter,     noncoherent, dma_buf,
+                                               remapped,  coherent, descriptors, pools,       managed};
 
 } // namespace
 

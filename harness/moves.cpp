@@ -153,6 +153,8 @@ Moves::Values Moves::values(uint8_t op, Shape shape) const
         return few ? Values{same_direction} : Values{same_direction, DMAUDIT_TO_DEVICE, DMAUDIT_FROM_DEVICE};
     case Shape::attrs:
         return {0, 1};
+    case Shape::hint:
+        return {0};
     case Shape::align: // of a mapping: an alignment that only its first line has
         return few ? Values{0} : Values{0, makes == obj_mapping ? 2 * w.line : 2 * w.page};
     case Shape::limit: // the first page only

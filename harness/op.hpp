@@ -70,6 +70,7 @@ enum class Shape : uint8_t {
     boundary, // a power of two, 0: none
     mask,     // an inclusive address, all ones: every address
     low_bits, // 2^n - 1
+    hint,     // an attribute that changes nothing of what a client may rely on
 };
 
 struct Enumerator {
@@ -108,7 +109,19 @@ constexpr std::optional<uint64_t> default_of(Shape s)
 
 // The entries of a scatterlist are the parts of one range: of equal length, side by side or with gaps, for a device
 // that takes segments of any length, of a page at most, or none that crosses a page.
-enum SgShape : uint64_t { sg_adjacent, sg_line_gaps, sg_page_gaps, sg_page_segments, sg_page_boundary };
+// The last four: segments of at most two parts, a boundary that two parts fit in, the last part first, each second part
+// the same as the one before it.
+enum SgShape : uint64_t {
+    sg_adjacent,
+    sg_line_gaps,
+    sg_page_gaps,
+    sg_page_segments,
+    sg_page_boundary,
+    sg_two_parts,
+    sg_near_boundary,
+    sg_descending,
+    sg_repeated
+};
 
 enum Lie : uint64_t {
     lie_none,

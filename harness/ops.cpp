@@ -1,5 +1,7 @@
 #include "harness/ops.hpp"
 
+#include <dmaudit/provider.h>
+
 namespace dmaudit {
 namespace {
 
@@ -22,11 +24,17 @@ constexpr Enumerator lies[] = {{"none", lie_none},
                                {"other-dir", lie_other_dir},
                                {"other-device", lie_other_device},
                                {"other-kind", lie_other_kind}};
-constexpr Enumerator sg_shapes[] = {{"adjacent", sg_adjacent},
-                                    {"line_gaps", sg_line_gaps},
-                                    {"page_gaps", sg_page_gaps},
-                                    {"page_segments", sg_page_segments},
-                                    {"page_boundary", sg_page_boundary}};
+constexpr Enumerator sg_shapes[] = {
+    {"adjacent", sg_adjacent},           {"line_gaps", sg_line_gaps},         {"page_gaps", sg_page_gaps},
+    {"page_segments", sg_page_segments}, {"page_boundary", sg_page_boundary}, {"two_parts", sg_two_parts},
+    {"near_boundary", sg_near_boundary}, {"descending", sg_descending},       {"repeated", sg_repeated}};
+constexpr Enumerator hints[] = {{"none", 0},
+                                {"weak_ordering", DMAUDIT_ATTR_WEAK_ORDERING},
+                                {"write_combine", DMAUDIT_ATTR_WRITE_COMBINE},
+                                {"force_contiguous", DMAUDIT_ATTR_FORCE_CONTIGUOUS},
+                                {"alloc_single_pages", DMAUDIT_ATTR_ALLOC_SINGLE_PAGES},
+                                {"no_warn", DMAUDIT_ATTR_NO_WARN},
+                                {"privileged", DMAUDIT_ATTR_PRIVILEGED}};
 constexpr Enumerator cache_ops[] = {{"flush", 1}, {"invalidate", 2}, {"flush_invalidate", 3}};
 
 } // namespace
@@ -61,6 +69,8 @@ std::span<const Enumerator> words(Shape s)
         return sg_shapes;
     case Shape::cache_op:
         return cache_ops;
+    case Shape::hint:
+        return hints;
     default:
         return {};
     }

@@ -26,12 +26,14 @@ struct ManagedAlloc {
     Arg<Shape::device> dev;
     Arg<Shape::size> size;
     Arg<Shape::flag> zero;
-    static constexpr std::string_view name = "managed_alloc", doc = "dmam_alloc_coherent";
+    Arg<Shape::hint> attrs;
+    static constexpr std::string_view name = "managed_alloc", doc = "dmam_alloc_coherent, dmam_alloc_attrs";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
     static constexpr std::array fields{f("", &ManagedAlloc::out), f("dev", &ManagedAlloc::dev),
-                                       f("size", &ManagedAlloc::size), f("zero", &ManagedAlloc::zero)};
+                                       f("size", &ManagedAlloc::size), f("zero", &ManagedAlloc::zero),
+                                       f("attrs", &ManagedAlloc::attrs)};
 };
 struct ManagedFree {
     Use<obj_block> block;

@@ -35,13 +35,14 @@ struct AllocOpaque {
     Def<obj_block> out;
     Arg<Shape::device> dev;
     Arg<Shape::size> size;
+    Arg<Shape::hint> attrs;
     static constexpr std::string_view name = "alloc_opaque",
                                       doc = "dma_alloc_attrs with NO_KERNEL_MAPPING, CoherentHandle::alloc";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_opaque;
     static constexpr std::array fields{f("", &AllocOpaque::out), f("dev", &AllocOpaque::dev),
-                                       f("size", &AllocOpaque::size)};
+                                       f("size", &AllocOpaque::size), f("attrs", &AllocOpaque::attrs)};
 };
 struct MmapCoherent {
     Def<obj_window> out;

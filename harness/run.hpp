@@ -20,6 +20,13 @@ inline uint32_t attrs_of(uint64_t word)
     return word ? DMAUDIT_ATTR_SKIP_CPU_SYNC : 0u;
 }
 
+// Of an argument whose words are hints; a number may be anything.
+inline uint32_t hints_of(uint64_t word)
+{
+    return narrow(word) & (DMAUDIT_ATTR_WEAK_ORDERING | DMAUDIT_ATTR_WRITE_COMBINE | DMAUDIT_ATTR_FORCE_CONTIGUOUS |
+                           DMAUDIT_ATTR_ALLOC_SINGLE_PAGES | DMAUDIT_ATTR_NO_WARN | DMAUDIT_ATTR_PRIVILEGED);
+}
+
 inline uint32_t another_direction(uint64_t d)
 {
     return d == DMAUDIT_TO_DEVICE ? DMAUDIT_FROM_DEVICE : DMAUDIT_TO_DEVICE;

@@ -44,7 +44,8 @@ Skip Run::perform(const ops::ManagedAlloc& o)
 {
     if (!DMAUDIT_MANAGED_HAS(alloc) || !names_device(o.dev.v))
         return Skip::impossible;
-    const dmaudit_request req{sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, o.zero.v ? DMAUDIT_ZERO : 0u, 0};
+    const dmaudit_request req{sizeof req,         narrow(o.dev.v), o.size.v, 0, 0, 0, o.zero.v ? DMAUDIT_ZERO : 0u,
+                              hints_of(o.attrs.v)};
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b, true); });

@@ -87,7 +87,7 @@ Skip Run::perform(const ops::AllocOpaque& o)
     if (o.dev.v >= case_.world.n_devices && case_.world.mode == Mode::conforming)
         return Skip::impossible;
     const dmaudit_request req{
-        sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, 0, DMAUDIT_ATTR_NO_KERNEL_MAPPING};
+        sizeof req, narrow(o.dev.v), o.size.v, 0, 0, 0, 0, DMAUDIT_ATTR_NO_KERNEL_MAPPING | hints_of(o.attrs.v)};
     dmaudit_block b{};
     b.struct_size = sizeof b;
     const int rc = call([&] { return auditor_.alloc_coherent(req, &b); });

@@ -60,14 +60,19 @@ Skip Run::map_sg(const ops::MapSg& o, bool table, uint64_t limit, uint32_t attrs
                                                         : 0;
     const uint64_t gap = part > wanted ? wanted : 0;
     for (uint64_t i = 0; i < o.n.v; i++) {
-        const bool last = i + 1 == o.n.v;
-        entries[i] = {client({whole.at + o.off.v + i * part, 0}), last ? o.len.v - i * part : part - gap};
+        const uint64_t k = o.shape.v == sg_descending ? o.n.v - 1 - i : o.shape.v == sg_repeated ? i & ~uint64_t{1} : i;
+        const bool last = k + 1 == o.n.v;
+        entries[i] = {client({whole.at + o.off.v + k * part, 0}), last ? o.len.v - k * part : part - gap};
     }
     dmaudit_request req{sizeof req, narrow(o.dev.v), 0, 0, limit, 0, 0, attrs};
     if (o.shape.v == sg_page_segments)
         req.size = case_.world.page;
     if (o.shape.v == sg_page_boundary)
         req.boundary = case_.world.page;
+    if (o.shape.v == sg_two_parts)
+        req.size = part <= every_byte / 2 ? 2 * part : 0;
+    if (o.shape.v == sg_near_boundary && part && part <= every_byte / 8)
+        req.boundary = 2 * std::bit_ceil(part);
     Tag sg = 0;
     const int rc = call([&] { return auditor_.map_sg(req, {entries.data(), o.n.v}, narrow(o.dir.v), &sg, table); });
     if (sg) {

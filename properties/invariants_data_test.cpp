@@ -35,7 +35,7 @@ class Data : public ::testing::Test {
     void with_mapping(int standard, bool whole_lines,
                       const std::function<void(Bare&, Rng&, Mapped&, Bytes& memory)>& look)
     {
-        uint64_t bounced = 0, direct = 0;
+        uint64_t bounced = 0, direct = 0, translated = 0;
         for_all_seeds(standard, [&](uint64_t seed) {
             Rng rng(seed);
             Bare bare(machine, some_world(rng));
@@ -69,6 +69,7 @@ class Data : public ::testing::Test {
                    DMAUDIT_OK);
             x.bounced = machine.translate(x.device, x.m.bus, 1) != std::optional(bare.offset(x.cpu));
             (x.bounced ? bounced : direct)++;
+            translated += w.devices[x.device].iommu;
             Bytes expected = memory;
             look(bare, rng, x, expected);
             // Whatever the property did: the client's bytes outside the mapping are what the client put there.
@@ -80,6 +81,7 @@ class Data : public ::testing::Test {
         });
         EXPECT_GT(bounced, 0u);
         EXPECT_GT(direct, 0u);
+        EXPECT_GT(translated, 0u);
     }
     // The expected bytes of the buffer itself.
     static uint8_t* buffer(const Mapped& x, Bytes& memory) { return memory.data() + x.before; }

@@ -51,13 +51,16 @@ World shapes::make(uint64_t page, uint64_t line, Coherence coherence, Banks layo
     for (unsigned d = 0; d < w.n_devices; d++) {
         DeviceSpec& device = w.devices[d];
         device.coherent = coherence == Coherence::all || (coherence == Coherence::mixed && d == 0);
+        device.limit = all_ones;
+        device.iommu = d == 0 && reach == Reach::through_an_iommu;
+        if (device.iommu) // the addresses are its own: no offset
+            continue;
         device.offset = offset == Offset::none              ? 0
                         : offset == Offset::to_address_zero ? 0 - first
                                                             : all_ones - 1 - last_byte;
         // A second device sees it all: one of both may have to bounce.
-        device.limit = d == 1 || reach == Reach::everything
-                           ? all_ones
-                           : (reach == Reach::last_byte ? last_byte : first + w.banks[0].size / 2 - 1) + device.offset;
+        if (d == 0 && reach != Reach::everything)
+            device.limit = (reach == Reach::last_byte ? last_byte : first + w.banks[0].size / 2 - 1) + device.offset;
     }
     return w;
 }

@@ -20,11 +20,12 @@ enum class Coherence { all, none, mixed };
 constexpr Coherence coherences[] = {Coherence::all, Coherence::none, Coherence::mixed};
 enum class Banks { one, two, smallest_four };
 constexpr Banks banks[] = {Banks::one, Banks::two, Banks::smallest_four};
-enum class Reach { everything, last_byte, half_of_the_first_bank };
-constexpr Reach reaches[] = {Reach::everything, Reach::last_byte, Reach::half_of_the_first_bank};
+enum class Reach { everything, last_byte, half_of_the_first_bank, through_an_iommu };
+constexpr Reach reaches[] = {Reach::everything, Reach::last_byte, Reach::half_of_the_first_bank,
+                             Reach::through_an_iommu};
 enum class Offset { none, to_address_zero, to_the_top };
 constexpr Offset offsets[] = {Offset::none, Offset::to_address_zero, Offset::to_the_top};
-constexpr unsigned count = 3 * 5 * 3 * 3 * 3 * 3;
+constexpr unsigned count = 3 * 5 * 3 * 3 * 4 * 3;
 
 World make(uint64_t page, uint64_t line, Coherence, Banks, Reach, Offset);
 } // namespace shapes

@@ -308,6 +308,7 @@ class Auditor {
         Direction direction;
         Event event;
         bool skip;
+        bool edges_of_list = false; // what shares its edge lines are other entries of its list
     };
     Planned plan(Range, Tag object, uint32_t direction, uint32_t attrs) const;
     bool may_map(const Planned&, uint32_t device);
@@ -333,6 +334,7 @@ class Auditor {
     bool stands(const Resource&) const;
     bool page_is_shared(Range page, Tag but, uint32_t device, uint32_t gone) const;
     bool remains(const Resource&, uint32_t gone) const;
+    bool outlives_driver(uint32_t device);
     bool may_release(uint32_t device, uint32_t first);
     template <class Call, class Done> int release_since(uint32_t device, uint32_t first, Call, Done);
     void action_runs(ActionRecord&);

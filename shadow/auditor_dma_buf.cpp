@@ -397,6 +397,7 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                              Bus{s.bus});
             rec.bounced = true;
         }
+        marks.hit(Mark::bounced, rec.bounced);
         done += s.length;
     }
     if (done != whole.len)

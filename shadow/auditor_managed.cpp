@@ -102,6 +102,29 @@ int Auditor::bind(uint32_t device)
     return rc;
 }
 
+// What nothing but the client can end, and what has to end before the driver goes: mappings (those of scatterlists
+// too), attachments to dma-bufs, windows onto blocks.
+bool Auditor::outlives_driver(uint32_t device)
+{
+    for (uint32_t i = 0; i < mappings_.live_count(); i++)
+        if (const Tag m = mappings_.live(i); mappings_[m].device == device)
+            return fail(RuleId::leak, mappings_[m].original, m,
+                        "the driver goes while a mapping of its device is alive: unmap first"),
+                   true;
+    for (uint32_t i = 0; i < attachments_.live_count(); i++)
+        if (const Tag a = attachments_.live(i); attachments_[a].device == device)
+            return fail(RuleId::leak, bytes_of(a), a,
+                        "the driver goes while its device is attached to a dma-buf: unmap and detach first"),
+                   true;
+    for (uint32_t i = 0; i < windows_.live_count(); i++)
+        if (const WindowRecord& w = windows_[windows_.live(i)];
+            w.block && blocks_[w.block].device == device && !blocks_[w.block].managed) // those go with the driver
+            return fail(RuleId::leak, w.at, windows_.live(i),
+                        "the driver goes while a window onto a block of its device is open: munmap first"),
+                   true;
+    return false;
+}
+
 int Auditor::unbind(uint32_t device)
 {
     if (device >= around_.n_devices)
@@ -115,11 +138,8 @@ int Auditor::unbind(uint32_t device)
             return fail(RuleId::wrong_return, {}, 0, "a device without a driver must be refused"), rc;
         return refused(true, uncached_before, 0), rc;
     }
-    for (uint32_t i = 0; i < mappings_.live_count(); i++)
-        if (const Tag m = mappings_.live(i); mappings_[m].device == device)
-            return fail(RuleId::leak, mappings_[m].original, m,
-                        "the driver goes while a mapping of its device is alive"),
-                   withheld;
+    if (outlives_driver(device))
+        return withheld;
     return release_since(
         device, 0, [&] { return inner_->managed->unbind(ctx_, device); }, [&] { ledger_.bind(device, false); });
 }

@@ -105,6 +105,24 @@ TEST(Opaque, wrong_kind_where_it_is_mapped_or_synced)
     EXPECT_EQ(t.take(), "wrong-kind");
 }
 
+TEST(OpaqueDeathTest, a_token_faults_at_once_wherever_it_is_touched)
+{
+    Audited t(usual | DMAUDIT_PROMISES_NO_KERNEL_MAPPING);
+    const dmaudit_block one = t.opaque(5000), other = t.opaque(64);
+    const auto touch = [](void* token, uint64_t at, bool write) {
+        auto* p = static_cast<volatile uint8_t*>(token) + at;
+        if (write)
+            *p = 1;
+        else
+            static_cast<void>(*p);
+    };
+    EXPECT_DEATH(touch(one.cpu, 0, false), "");
+    EXPECT_DEATH(touch(one.cpu, 4999, false), "");
+    EXPECT_DEATH(touch(one.cpu, 0, true), "");
+    EXPECT_DEATH(touch(other.cpu, 63, true), "");
+    EXPECT_EQ(t.found(), "nothing");
+}
+
 TEST(Opaque, is_freed_by_its_token_and_given_back_without_an_address)
 {
     Audited t(no_kernel_mapping);

@@ -48,6 +48,17 @@ int Auditor::map_sg(const dmaudit_request& req, std::span<const dmaudit_sg_entry
                        withheld;
         if (!may_map(plans[i], req.device))
             return withheld;
+        const auto all_listed = [&](uint64_t at, uint64_t end) {
+            const Planned* in = plans.data();
+            while (at < end && in != plans.data() + rec.n) {
+                in = std::find_if(plans.data(), plans.data() + rec.n,
+                                  [at](const Planned& p) { return p.at.contains(at); });
+                at = in != plans.data() + rec.n ? in->at.end() : at;
+            }
+            return at >= end;
+        };
+        const Range r = plans[i].at, lines = r.lines(around_.line);
+        plans[i].edges_of_list = all_listed(lines.at, r.at) && all_listed(r.end(), lines.end());
     }
 
     // ---- the call ----

@@ -54,6 +54,21 @@ TEST(Scatter, a_right_one_is_accepted_merged_or_not)
     }
 }
 
+TEST(Scatter, entries_share_edge_lines_with_each_other_but_with_nobody_else)
+{
+    const auto direct = [](std::initializer_list<Audited::Entry> parts) {
+        Audited t(usual | DMAUDIT_PROMISES_EDGE_BOUNCE);
+        t.written_buffer(0, 256);
+        t.list(parts, from);
+        return t.found();
+    };
+    EXPECT_EQ(direct({{0, 16}, {16, 16}, {32, 32}}), "nothing") << "the line is theirs";
+    EXPECT_EQ(direct({{32, 40}, {0, 32}, {72, 56}}), "nothing") << "in any order";
+    EXPECT_EQ(direct({{0, 16}, {16, 16}, {32, 31}}), "wrong-translation") << "but for the last byte";
+    EXPECT_EQ(direct({{1, 15}, {16, 16}, {32, 32}}), "wrong-translation") << "but for the first";
+    EXPECT_EQ(direct({{0, 16}, {17, 47}}), "wrong-translation") << "but for one between";
+}
+
 // ---- the client's mistakes ----
 
 TEST(ScatterClient, at_map)

@@ -197,7 +197,7 @@ Tag Auditor::accept_mapping(const dmaudit_request& req, const Planned& p, const 
                        0;
         }
     } else if (!rec.bounced && promises(DMAUDIT_PROMISES_EDGE_BOUNCE) && d != Direction::to && !coherent(req.device) &&
-               r.lines(around_.line) != r)
+               r.lines(around_.line) != r && !p.edges_of_list)
         return fail(RuleId::wrong_translation, r, object,
                     "a buffer that shares an edge line was promised a bounce buffer"),
                0;

@@ -53,8 +53,9 @@ constexpr std::array<Rule, rule_count> table{{
      "Undo in reverse order on every error path, and test before the first change."},
     {R::wrong_return, "wrong-return", provider, 393,
      "a result code or routing flag is not the one that the contract names",
-     "Size 0 is refused, what is legal never as a mistake (EINVAL, EFAULT), what is illegal where that is promised; a "
-     "full pool answers 1."},
+     "Look at what was found instead: a legal call is never refused as a mistake, size 0 always; a full pool answers "
+     "1; "
+     "names do not outlive references."},
     {R::missing_clean, "missing-clean", provider, 1250,
      "CPU data was handed to a device, or its pages made uncached, while it was only in the cache",
      "Clean what the device reads: the bounce slot, not the original; and every line before its page becomes "
@@ -95,7 +96,7 @@ constexpr std::array<Rule, rule_count> table{{
      "a map, sync or unmap names no direction, or one that contradicts the mapping",
      "Sync and unmap with the direction of the map; only a bidirectional mapping may be synced by halves."},
     {R::leak, "leak", client, 401, "something is still alive when what it depends on, or the case, goes away",
-     "Release every block before its pool and every mapping before its device."},
+     "Release every block before its pool; end mappings, attachments and windows of a device before its driver goes."},
     {R::overlapping_mapping, "overlapping-mapping", client, 662,
      "bytes of a live mapping were mapped again, and not both times to_device",
      "Unmap first. Only devices that merely read may have the same bytes at the same time."},
@@ -155,8 +156,8 @@ constexpr std::array<Rule, rule_count> table{{
     {R::out_of_bounds, "out-of-bounds", client, 119,
      "an access or call reaches beyond its object: nobody's bytes, the granted tail of a block",
      "Only the size that was asked for is yours, however much was reserved; windows show whole pages."},
-    {R::use_after_release, "use-after-release", client, 416, "a block was used after its pool had been released",
-     "Release the pool last."},
+    {R::use_after_release, "use-after-release", client, 416, "something was used after what it belongs to had been released",
+     "Release the pool last, and the dma-buf after its attachments and windows."},
     {R::wrong_identity, "wrong-identity", client, 672,
      "a dead reference was used, and its bytes belong to another allocation by now",
      "The state of the bytes is right and the owner is wrong: look for a stale address in a descriptor or a cached "

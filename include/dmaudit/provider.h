@@ -439,7 +439,7 @@ struct dmaudit_parameters {
 };
 
 /* Linux' managed DMA (devres): what a driver takes while it is bound to a device is given back when it is unbound, last
- * taken first. */
+ * taken first. Mappings, attachments and windows onto blocks of the device the client has ended before. */
 struct dmaudit_managed {
     uint32_t struct_size;
     uint32_t reserved;
@@ -487,16 +487,16 @@ struct dmaudit_dma_buf {
     /* dma_buf_attach, dma_buf_detach. Errors: ENODEV, ENOMEM, EMASK (the device cannot reach it). */
     int (*attach)(void *ctx, uint64_t buf, uint32_t device, uint64_t *attachment);
     int (*detach)(void *ctx, uint64_t buf, uint64_t attachment);
-    /* dma_buf_map_attachment: fills sg->device, segments (room for sg->n_entries of them), n_segments, direction, cookie;
-     * sg->entries is not used. Mapped once more: the same segments, whatever the masks say by then. EBUSY: mapped in a
-     * direction that does not include this one, or another importer is mapped and one of the two may write. When the last map is undone, what its device wrote is in the buffer's own
-     * bytes, whoever else is mapped. */
+    /* dma_buf_map_attachment: fills sg->device, segments (room for sg->n_entries), n_segments, direction, cookie. Once more:
+     * the same segments, whatever the masks say by then. EBUSY: the direction of its mapping does not include this one. EBUSY
+     * is allowed, too, while another attachment is mapped and one of the two may write; what they see of each other is not said.
+     * When the last map is undone, what its device wrote is in the buffer's own bytes, whoever else is mapped. */
     int (*map_attachment)(void *ctx, uint64_t attachment, uint32_t direction, struct dmaudit_sg *sg);
     int (*unmap_attachment)(void *ctx, uint64_t attachment, const struct dmaudit_sg *sg, uint32_t direction);
-    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest: a begin leaves alone
-     * what the CPU wrote in an open one, and hands nothing to importers. In a bracket for to_device, bytes that the CPU
-     * does not write keep what a device wrote to them: a begin leaves no older line of them in the cache, which the CPU
-     * would write to, and who gives an importer a copy fetches then what the end is going to copy back. */
+    /* dma_buf_begin_cpu_access, dma_buf_end_cpu_access on bytes [start, start + length). Brackets nest. A begin hands nothing to
+     * importers, and for to_device leaves alone what the CPU wrote in an open one (for reading it need not; nor need a map or
+     * an unmap). In a bracket for to_device, bytes the CPU does not write keep what a device wrote: no older line of them stays
+     * in the cache for the CPU to write to, and who gives an importer a copy fetches what the end is going to copy back. */
     int (*begin_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     int (*end_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page, or no CPU mapping. */
