@@ -3,10 +3,23 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-field() { sed -n "1,/^\$/s/^$2: *//p" "$1" | sed 's/|/\\|/g'; }
+# rows FORMAT PATCH...: a row for each, in which `Key:` is what the header says.
+rows() {
+    awk -v format="$1" 'FNR == 1 {if (row != "") print row; row = format; header = 1}
+                        /^$/ {header = 0}
+                        header && match($0, /^[A-Za-z-]+: */) {
+                            key = substr($0, 1, index($0, ":")); value = substr($0, RLENGTH + 1)
+                            gsub(/\|/, "\\|", value)
+                            while ((at = index(row, key)) != 0) {
+                                done = done substr(row, 1, at - 1) value; row = substr(row, at + length(key))
+                            }
+                            row = done row; done = ""
+                        }
+                        END {print row}' "${@:2}"
+}
 
 table() {
-    local patch allocator=(mutants/allocator/*.patch) checker=(mutants/checker/*.patch)
+    local allocator=(mutants/allocator/*.patch) checker=(mutants/checker/*.patch)
     echo "# Seeded bugs"
     echo
     echo "Made from the headers of the patches by \`mutants/table.sh > docs/mutants.md\`; [mutants/README.md](../mutants/README.md) says what they are for."
@@ -17,17 +30,13 @@ table() {
     echo
     echo "| id | family | what is wrong | the real bug | rules | steps |"
     echo "|---|---|---|---|---|---|"
-    for patch in "${allocator[@]}"; do
-        echo "| \`$(field "$patch" Id)\` | $(field "$patch" Family) | $(field "$patch" Doc) | $(field "$patch" Real) | $(field "$patch" Expect) | $(field "$patch" Depth) |"
-    done | LC_ALL=C sort -t'|' -k3,3 -k2,2
+    rows '| `Id:` | Family: | Doc: | Real: | Expect: | Depth: |' "${allocator[@]}" | LC_ALL=C sort -t'|' -k3,3 -k2,2
     echo
     echo "## In the checker: ${#checker[@]}"
     echo
     echo "| id | what is wrong | the real bug | killed by |"
     echo "|---|---|---|---|"
-    for patch in "${checker[@]}"; do
-        echo "| \`$(field "$patch" Id)\` | $(field "$patch" Doc) | $(field "$patch" Real) | $(field "$patch" Killed-by) |"
-    done
+    rows '| `Id:` | Doc: | Real: | Killed-by: |' "${checker[@]}"
 }
 
 if [[ ${1-} == --check ]]; then
