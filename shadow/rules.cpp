@@ -53,9 +53,8 @@ constexpr std::array<Rule, rule_count> table{{
      "Undo in reverse order on every error path, and test before the first change."},
     {R::wrong_return, "wrong-return", provider, 393,
      "a result code or routing flag is not the one that the contract names",
-     "Look at what was found instead: a legal call is never refused as a mistake, size 0 always; a full pool answers "
-     "1; "
-     "names do not outlive references."},
+     "A legal call is never refused as a mistake, size 0 always is; a full pool answers 1; a name leads nowhere after "
+     "its last reference."},
     {R::missing_clean, "missing-clean", provider, 1250,
      "CPU data was handed to a device, or its pages made uncached, while it was only in the cache",
      "Clean what the device reads: the bounce slot, not the original; and every line before its page becomes "
