@@ -104,16 +104,16 @@ void exhaustive(const Job& job, Progress& p, int)
                 const Verifier* running = nullptr;
                 limits.stop = [&] {
                     if (running)
-                        p.executions = before + running->result().executions;
+                        p.executions = std::min(before + running->result().executions, job.budget);
                     subject.canary.look(p);
                     return p.executions >= job.budget;
                 };
                 Verifier verifier(*scope, *subject.provider, limits);
                 running = &verifier;
                 const VerifyResult& r = verifier.run();
-                p.executions = before + r.executions;
+                p.executions = std::min(before + r.executions, job.budget); // it stops when what was begun is done
                 subject.canary.look(p);
-                if (!r.findings.empty())
+                if (!r.findings.empty() && before + r.executions <= job.budget)
                     p.record(r.findings.front().key);
                 else if (p.executions < job.budget)
                     continue;

@@ -320,6 +320,13 @@ if "$dmaudit" providers | grep -q '^linux:'; then
 fi
 gives 0 verify --facet pool --list
 says out 'declare_pool dev={0,1}'
+# Interrupted, it keeps what it has and goes on from there.
+rm -f cut
+timeout -s INT 3 "$dmaudit" verify --facet streaming --depth 9 --alive 3 --state cut >out 2>err
+check 'verify: an interrupted search says so' grep -q 'not complete (interrupted)' out
+check 'verify: ... and keeps its state' test -s cut
+gives 0 verify --facet streaming --depth 9 --alive 3 --state cut --runs 1
+says out 'goes on from cut'
 gives 0 verify --facet pool --depth 3 --runs 100 --state kept
 says out 'not complete (the budget of executions is used up)'
 gives 0 verify --facet pool --depth 3 --state kept

@@ -2,6 +2,7 @@
 #include "harness/campaign.hpp"
 #include "harness/text.hpp"
 #include "tools/files.hpp"
+#include "tools/signals.hpp"
 #include "tools/verbs.hpp"
 
 #include <chrono>
@@ -27,24 +28,6 @@ double since(Clock::time_point t)
     return std::chrono::duration<double>(Clock::now() - t).count();
 }
 
-// A provider that dies takes this process along.
-void hint_at_crash()
-{
-    for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
-        struct sigaction now {};
-        if (sigaction(number, nullptr, &now) != 0 || now.sa_handler != SIG_DFL)
-            continue; // a sanitizer has more to say
-        now.sa_flags = static_cast<int>(SA_RESETHAND);
-        now.sa_handler = [](int caught) {
-            constexpr std::string_view text =
-                "dmaudit: a signal ends the run, most likely in the provider: with --isolate it becomes a finding\n";
-            [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
-            raise(caught);
-        };
-        sigaction(number, &now, nullptr);
-    }
-}
-
 // One that does not come back keeps it silent. Asked for once, as an alarm that goes off while nothing moves on.
 volatile sig_atomic_t moved_on;
 void hint_at_hang()
@@ -64,17 +47,6 @@ void hint_at_hang()
     };
     sigaction(SIGALRM, &alarmed, nullptr);
     alarm(20);
-}
-
-// Ctrl-C and the like end the campaign at the next case, with its summary; a second one ends the process.
-volatile sig_atomic_t stopped_by;
-void stop_at_signals()
-{
-    struct sigaction stop {};
-    stop.sa_flags = static_cast<int>(SA_RESETHAND);
-    stop.sa_handler = [](int number) { stopped_by = number; };
-    for (const int number : {SIGINT, SIGTERM})
-        sigaction(number, &stop, nullptr);
 }
 
 void summary(const Campaign& c, const Profile& profile, double seconds)

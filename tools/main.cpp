@@ -51,7 +51,7 @@ void guard_exit()
     if (done || getpid() != mine)
         return;
     constexpr std::string_view text = "dmaudit: the process was ended from inside, most likely by the provider: with "
-                                      "--isolate it becomes a finding\n";
+                                      "`run --isolate` or `fuzz --isolate` it becomes a finding\n";
     std::fflush(stdout); // what was found before
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
     _exit(exit_unusable);

@@ -1,8 +1,9 @@
 // dmaudit verify
+#include "harness/verify.hpp"
 #include "harness/minimise.hpp"
 #include "harness/text.hpp"
-#include "harness/verify.hpp"
 #include "tools/files.hpp"
+#include "tools/signals.hpp"
 #include "tools/verbs.hpp"
 
 #include <cerrno>
@@ -89,7 +90,7 @@ std::string_view end_text(VerifyResult::End e)
     case VerifyResult::End::findings:
         return "stopped after the findings that were asked for";
     case VerifyResult::End::stopped:
-        return "the time is over";
+        return stopped_by ? "interrupted" : "the time is over";
     }
     return "";
 }
@@ -187,7 +188,7 @@ int verify(const Options& o)
             fmt::print(stderr, "\r\x1b[K{:.0f} s  depth {}  {} cases  {} states  {} findings", since(start),
                        running->result().levels.size(), t.cases, t.states, running->result().findings.size());
         }
-        return o.seconds > 0 && since(start) >= o.seconds;
+        return stopped_by || (o.seconds > 0 && since(start) >= o.seconds);
     };
     Verifier search(*scope, *provider, limits);
     running = &search;
@@ -205,6 +206,9 @@ int verify(const Options& o)
         }
     }
     const uint64_t before = search.result().total().cases;
+    std::fflush(stdout); // should the provider end the process, this is what it was
+    hint_at_crash();
+    stop_at_signals();
     const VerifyResult& r = search.run();
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
@@ -223,7 +227,9 @@ int verify(const Options& o)
                r.merging       ? "equal states are merged"
                : o.no_merge    ? "equal states are not merged"
                                : "the provider offers no hash of its state, so equal states are not merged");
-    const int code = report_findings(r, *provider, o);
+    int code = report_findings(r, *provider, o);
+    if (stopped_by && code == exit_ok)
+        code = 128 + stopped_by; // as a shell has it: nobody is to take it for the whole search
     if (!r.strayed)
         return code;
     fmt::print("{} states were not reached a second time by the same case: the provider is not deterministic\n",
@@ -243,7 +249,7 @@ Action add_verify(CLI::App& app)
     app.add_option("--threads", o->threads, "the results are the same for any number")->capture_default_str();
     app.add_option("--alive", o->alive, "at most so many objects of a kind are alive");
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
-    app.add_option("--runs", o->runs, "stop after so many executions");
+    app.add_option("--runs", o->runs, "stop after about so many executions, when what was begun is done");
     app.add_option("--most-findings", o->most_findings, "stop after so many different findings");
     app.add_option("--state", o->state,
                    "a file that the search is kept in: it goes on from there if the file exists, and can be given more depth");
