@@ -3,6 +3,7 @@
 #include "harness/generate_phases.hpp"
 #include "properties/support.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <gtest/gtest.h>
@@ -72,7 +73,7 @@ class Faults : public ::testing::Test {
 
 TEST_F(Faults, every_operation_survives_each_failure_inside_of_it)
 {
-    const auto enough = static_cast<unsigned>(tries(60));
+    const auto enough = static_cast<unsigned>(std::max(60, tries(60)));
     for_all_seeds(400, [&](uint64_t seed) {
         Rng rng(seed);
         for (const Profile* p : conforming_profiles())
