@@ -16,7 +16,7 @@ missed=0 cases=0 large=0 unproven=0
 declare -A sizes=()
 for id; do
     depth=$(sed -n 's/^Depth: *//p' "$patches/$id.patch")
-    for ((runs = 2000; ; runs *= 10)); do
+    for ((runs = 100; ; runs *= 10)); do
         ((runs < most)) || runs=$most
         timeout 600 "$dmaudit" fuzz --isolate --provider "$objects/$id.so" --profile mixed --runs "$runs" --seed "$seed" \
             --findings "$findings/$id" >"$findings/out" 2>&1
