@@ -23,8 +23,10 @@ inline uint32_t attrs_of(uint64_t word)
 // Of an argument whose words are hints; a number may be anything.
 inline uint32_t hints_of(uint64_t word)
 {
-    return narrow(word) & (DMAUDIT_ATTR_WEAK_ORDERING | DMAUDIT_ATTR_WRITE_COMBINE | DMAUDIT_ATTR_FORCE_CONTIGUOUS |
-                           DMAUDIT_ATTR_ALLOC_SINGLE_PAGES | DMAUDIT_ATTR_NO_WARN | DMAUDIT_ATTR_PRIVILEGED);
+    uint64_t all = 0;
+    for (const Enumerator& hint : words(Shape::hint))
+        all |= hint.value;
+    return static_cast<uint32_t>(word & all);
 }
 
 inline uint32_t another_direction(uint64_t d)

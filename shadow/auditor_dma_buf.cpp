@@ -397,9 +397,9 @@ bool Auditor::accept_segments(AttachmentRecord& rec, Tag attachment)
                              Bus{s.bus});
             rec.bounced = true;
         }
-        marks.hit(Mark::bounced, rec.bounced);
         done += s.length;
     }
+    marks.hit(Mark::bounced, rec.bounced);
     if (done != whole.len)
         return wrong(RuleId::wrong_translation, "bytes of the segments against the buffer's", whole.len, done);
     return true;
