@@ -55,7 +55,10 @@ void Campaign::judge(uint64_t seed, const Result& r)
         return;
     BugKey key = key_of(case_, r);
     const auto minimised = [&](unsigned times) {
-        return minimise(case_, [&](const Case& c) { return key_of(c, runner_.run_times(c, times)) == key; });
+        Budget budget;
+        budget.stop = stop_;
+        return minimise(
+            case_, [&](const Case& c) { return key_of(c, runner_.run_times(c, times)) == key; }, budget);
     };
     Minimised small = minimised(key.rule == RuleId::not_deterministic ? 2 : 1);
     if (!small.deterministic) { // it does not fail each time: the provider remembers what ran before

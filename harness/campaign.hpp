@@ -42,6 +42,8 @@ class Campaign {
     const std::array<uint64_t, rule_count>& violations() const { return violations_; }
     uint64_t next_seed() const { return seed_; }
     Runner& runner() { return runner_; }
+    // Ends the making smaller of what was found, which then is as small as it had become.
+    void stop_when(std::function<bool()> stop) { stop_ = std::move(stop); }
 
   private:
     static constexpr uint64_t every_case = ~uint64_t{0};
@@ -53,6 +55,7 @@ class Campaign {
     uint64_t seed_;
     Session session_;
     Runner runner_;
+    std::function<bool()> stop_;
     Case case_;
     Tally tally_;
     std::vector<Finding> findings_;

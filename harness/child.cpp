@@ -1,14 +1,9 @@
 #include "harness/child.hpp"
+#include "harness/forked.hpp"
 
-#include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <fcntl.h>
 #include <new>
-#include <poll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <type_traits>
@@ -33,30 +28,6 @@ struct Child::Board {
 namespace {
 
 static_assert(std::is_trivially_copyable_v<Result> && std::is_trivially_copyable_v<Tally>);
-
-constexpr int ended_itself = 125; // exit code of a child in which somebody called exit()
-
-[[noreturn]] void give_up(const char* what)
-{
-    std::perror(what);
-    std::abort();
-}
-
-// A child dies of its signals, at once and in the same way with and without sanitizers; and exit() in a provider runs
-// none of the parent's handlers.
-void let_die(const ChildLimits& limits)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setpgid(0, 0);
-    for (const int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGALRM, SIGPROF, SIGTERM})
-        std::signal(s, SIG_DFL);
-    std::atexit([] { _exit(ended_itself); });
-    if (limits.quiet)
-        if (const int null = open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
-            dup2(null, STDOUT_FILENO);
-            dup2(null, STDERR_FILENO);
-        }
-}
 
 // Processor time until SIGPROF; 0: no more.
 void limit_time(unsigned ms)
@@ -97,60 +68,12 @@ bool Child::needed(const dmaudit_provider& p)
 
 Child::Child(const dmaudit_provider& provider, const ChildLimits& limits) : provider_(provider), limits_(limits)
 {
-    void* p = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        give_up("dmaudit: no memory to share with a child process");
-    board_ = new (p) Board{};
+    board_ = new (shared_memory(sizeof(Board))) Board{};
 }
 
 Child::~Child()
 {
     munmap(board_, sizeof(Board));
-}
-
-// Runs `f` in a child. What it writes to its file descriptor arrives in `said`.
-template <class F> Child::Ended Child::in_child(F f, std::string* said)
-{
-    std::fflush(nullptr); // else the child would own a copy of what waits
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        give_up("dmaudit: no pipe to a child process");
-    const pid_t child = fork();
-    if (child < 0)
-        give_up("dmaudit: no child process");
-    if (child == 0) {
-        close(ends[0]);
-        let_die(limits_);
-        f(ends[1]);
-        _exit(0);
-    }
-    close(ends[1]);
-    // The pipe is closed when the child is gone, whatever it died of.
-    Ended ended{};
-    pollfd wait{ends[0], POLLIN, 0};
-    char part[4096];
-    for (;;) {
-        const int n = poll(&wait, 1, static_cast<int>(limits_.wall_ms));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            ended.timed_out = true;
-            kill(-child, SIGKILL);
-            kill(child, SIGKILL);
-            break;
-        }
-        const ssize_t got = read(ends[0], part, sizeof part);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        if (said)
-            said->append(part, static_cast<size_t>(got));
-    }
-    close(ends[0]);
-    while (waitpid(child, &ended.status, 0) < 0 && errno == EINTR)
-        ;
-    return ended;
 }
 
 Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, unsigned n, Tally* tally,
@@ -159,7 +82,8 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
     if (provider_.promises & DMAUDIT_TRAIT_PROCESS_WIDE)
         n = 1;
     board_ = new (board_) Board{};
-    const Ended ended = in_child(
+    const Ended ended = run_forked(
+        {limits_.wall_ms, limits_.quiet},
         [&](int) {
             struct Diary final : StepTrace, Session::Probe {
                 explicit Diary(Board& b, uint64_t most) : board(b), calls_left(most) {}
@@ -205,7 +129,7 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
                     break;
             }
         },
-        nullptr);
+        [](std::string_view) {}, [] { return false; });
     if (tally)
         tally->add(board_->tally);
     if (board_->place == Board::done && board_->cases > 0 && !board_->stuck && WIFEXITED(ended.status) &&
@@ -219,11 +143,11 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
     }
     Violation v;
     const bool hung = WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGPROF;
-    v.rule = board_->stuck || hung || ended.timed_out ? RuleId::no_progress : RuleId::provider_crash;
-    v.what = board_->stuck     ? "a case made more platform calls than the limit allows"
-             : ended.timed_out ? "the process did not end in the time allowed"
-             : hung            ? "the process used more processor time than the limit allows"
-                               : how_it_died(ended.status);
+    v.rule = board_->stuck || hung || ended.stopped ? RuleId::no_progress : RuleId::provider_crash;
+    v.what = board_->stuck   ? "a case made more platform calls than the limit allows"
+             : ended.stopped ? "the process did not end in the time allowed"
+             : hung          ? "the process used more processor time than the limit allows"
+                             : how_it_died(ended.status);
     ran.result.violation = v;
     return ran;
 }
@@ -235,18 +159,11 @@ Result Child::run(const Case& c, Tally* tally)
 
 std::string Child::report(const Case& c, const Result& r, const ReportOptions& options)
 {
-    const auto write_all = [](int to, std::string_view text) {
-        while (!text.empty()) {
-            const ssize_t n = write(to, text.data(), text.size());
-            if (n < 0 && errno != EINTR)
-                return;
-            text.remove_prefix(n > 0 ? static_cast<size_t>(n) : 0);
-        }
-    };
     // Once more without the history if the replay kills the child.
     for (const bool history : {true, false}) {
         std::string said;
-        const Ended ended = in_child(
+        const Ended ended = run_forked(
+            {limits_.wall_ms, limits_.quiet},
             [&](int to) {
                 Session session;
                 ReportOptions o = options;
@@ -254,8 +171,8 @@ std::string Child::report(const Case& c, const Result& r, const ReportOptions& o
                 limit_time(limits_.cpu_ms);
                 write_all(to, dmaudit::report(c, r, provider_, session, o));
             },
-            &said);
-        if (!ended.timed_out && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0 && !said.empty())
+            [&](std::string_view part) { said += part; }, [] { return false; });
+        if (!ended.stopped && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0 && !said.empty())
             return said;
     }
     return key_lines(key_of(c, r));

@@ -50,11 +50,6 @@ class Child {
 
   private:
     struct Board; // what both processes see
-    struct Ended {
-        bool timed_out;
-        int status; // of waitpid
-    };
-    template <class F> Ended in_child(F, std::string* said);
 
     const dmaudit_provider& provider_;
     ChildLimits limits_;

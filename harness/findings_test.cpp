@@ -2,6 +2,7 @@
 // no step of it can go.
 #include "harness/campaign.hpp"
 #include "harness/minimise.hpp"
+#include "harness/smaller.hpp"
 #include "harness/text.hpp"
 #include "providers/broken/broken.hpp"
 #include "shadow/asan.hpp"

@@ -1,38 +1,10 @@
 #include "harness/minimise.hpp"
 #include "harness/scope.hpp"
+#include "harness/smaller.hpp"
 #include <algorithm>
-#include <bitset>
 
 namespace dmaudit {
 namespace {
-
-bool is_name(Shape s)
-{
-    return s == Shape::def || s == Shape::use;
-}
-
-// How far a value is from the simplest: 0 for the default (or 0), else the smaller the simpler. Bounded, so that a sum
-// over all arguments of a case fits.
-uint64_t value_cost(Shape shape, uint64_t v)
-{
-    return v == default_of(shape).value_or(0) ? 0 : 1 + std::min(v, uint64_t{1} << 50);
-}
-
-uint64_t world_cost(const World& w)
-{
-    const World plain;
-    uint64_t cost = 0;
-    for (unsigned d = 0; d < w.n_devices; d++) {
-        const DeviceSpec& s = w.devices[d];
-        cost += (d ? 1000u : 0u) + (s.coherent != 0) + 4u * (s.iommu != 0) + 2u * (s.offset != 0) +
-                (s.limit == plain.devices[0].limit ? 0u
-                 : s.limit == all_ones             ? 1u
-                                                   : 3u);
-    }
-    for (unsigned b = 0; b < w.n_banks; b++)
-        cost += (b ? 1000u : 0u) + 10u * (w.banks[b].phys != plain.banks[0].phys) + (w.banks[b].size >> 12);
-    return cost + (w.page != plain.page ? 5 * (w.page >> 12) : 0) + (w.line != plain.line ? 5 : 0) + w.check_errors;
-}
 
 class Minimiser {
   public:
@@ -58,6 +30,7 @@ class Minimiser {
             again |= remove_chunks();
             again |= remove_pairs();
             again |= drop_faults();
+            again |= share_objects();
             again |= simplify_world();
             again |= lower_values();
             again |= plainer_kinds();
@@ -82,7 +55,7 @@ class Minimiser {
     Minimised best_;
     bool refused_ = false; // a try was not made for want of budget
 
-    bool spent() const { return best_.tries >= budget_.tries; }
+    bool spent() const { return best_.tries >= budget_.tries || (budget_.stop && budget_.stop()); }
 
     // Tries a candidate; takes it if it is simpler and still fails.
     bool accept(const Case& c)
@@ -149,6 +122,43 @@ class Minimiser {
                 c = without(c, i, 1);
         any |= accept(c);
         return any;
+    }
+
+    // One object where two would do. Every use of the later one goes to the earlier one, which is made in its own way
+    // or in that of the other; where both are given back, once is enough. Then single uses: the earlier the object, the
+    // simpler.
+    bool share_objects()
+    {
+        bool any = false;
+        for (unsigned later = best_.value.count; later-- > 1 && !spent();)
+            for (unsigned earlier = 0; earlier < std::min<unsigned>(later, best_.value.count); earlier++)
+                if (try_one_for_two(earlier, later)) {
+                    any = true;
+                    break;
+                }
+        for (unsigned i = 1; i < best_.value.count && !spent(); i++) {
+            const auto fields = specs()[best_.value.steps[i].op].fields;
+            for (size_t a = 0; a < fields.size(); a++)
+                if (fields[a].shape == Shape::use)
+                    any |= try_earlier_object(i, a);
+        }
+        return any;
+    }
+    bool try_one_for_two(unsigned earlier, unsigned later)
+    {
+        for (const bool as_the_later : {false, true})
+            for (const bool once : {false, true})
+                if (const auto c = one_for_two(best_.value, earlier, later, as_the_later, once); c && accept(*c))
+                    return true;
+        return false;
+    }
+    bool try_earlier_object(unsigned step, size_t a)
+    {
+        const uint64_t name = best_.value.steps[step].arg[a];
+        for (unsigned number = 0; number < name_number(name); number++)
+            if (try_value(step, a, name_of(name_kind(name), number)))
+                return true;
+        return false;
     }
 
     bool try_world(const World& w)
@@ -348,78 +358,6 @@ class Minimiser {
 };
 
 } // namespace
-
-Cost cost_of(const Case& c)
-{
-    Cost cost{c.count, 0, world_cost(c.world), 0, 0, 0};
-    for (const Step& s : c.all()) {
-        const auto fields = specs()[s.op].fields;
-        cost.faults += specs()[s.op].actor == Actor::machine;
-        cost.kinds += s.op;
-        for (size_t a = 0; a < fields.size(); a++)
-            if (is_name(fields[a].shape))
-                cost.names += name_number(s.arg[a]);
-            else
-                cost.values += value_cost(fields[a].shape, s.arg[a]);
-    }
-    return cost;
-}
-
-Case without(const Case& c, unsigned first, unsigned n)
-{
-    Case out;
-    out.world = c.world;
-    out.expect = c.expect;
-    Scope scope(c.world);
-    for (unsigned i = 0; i < c.count; i++) {
-        if (i >= first && i - first < n)
-            continue;
-        const auto fields = specs()[c.steps[i].op].fields;
-        bool defined = true;
-        for (size_t a = 0; a < fields.size(); a++)
-            defined = defined && (fields[a].shape != Shape::use || scope.find(c.steps[i].arg[a]));
-        if (!defined)
-            continue;
-        out.push(c.steps[i]);
-        scope.append(c.steps[i]);
-    }
-    return out;
-}
-
-Case without_unrelated(const Case& c)
-{
-    if (c.count == 0)
-        return c;
-    std::array<std::bitset<max_names>, obj_kinds> wanted;
-    const auto bit = [&](uint64_t name) {
-        return wanted[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)];
-    };
-    const auto want_all = [&](const Step& s) {
-        const auto fields = specs()[s.op].fields;
-        for (size_t a = 0; a < fields.size(); a++)
-            if (is_name(fields[a].shape))
-                bit(s.arg[a]) = true;
-    };
-    const auto touches = [&](const Step& s, bool defined_only) {
-        const auto fields = specs()[s.op].fields;
-        bool any = false, named = false;
-        for (size_t a = 0; a < fields.size(); a++) {
-            named |= is_name(fields[a].shape);
-            if (fields[a].shape == Shape::def || (fields[a].shape == Shape::use && !defined_only))
-                any |= bit(s.arg[a]);
-        }
-        return any || (!named && !defined_only); // bind, fail, close_fd: of nobody in particular
-    };
-    want_all(c.steps[c.count - 1u]);
-    for (unsigned i = c.count; i-- > 0;) // what the wanted names are made of
-        if (touches(c.steps[i], true))
-            want_all(c.steps[i]);
-    Case out = c;
-    for (unsigned i = c.count; i-- > 0;)
-        if (!touches(c.steps[i], false))
-            out = without(out, i, 1);
-    return out;
-}
 
 Minimised minimise_by(const Case& c, const std::function<bool(const Case&)>& still_fails, Budget budget)
 {

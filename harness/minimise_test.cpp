@@ -2,6 +2,7 @@
 #include "harness/minimise.hpp"
 #include "harness/rng.hpp"
 #include "harness/scope.hpp"
+#include "harness/smaller.hpp"
 #include "harness/text.hpp"
 #include <gtest/gtest.h>
 
@@ -138,6 +139,69 @@ TEST(Minimise, one_minimal_is_true_only_if_no_step_can_go)
     const Minimised m = minimise(p.value, [](const Case& k) { return k.count % 2 == 1; });
     EXPECT_EQ(m.value.count, 1);
     EXPECT_TRUE(m.one_minimal);
+}
+
+// Cases whose steps all are needed, with an object too many.
+TEST(Minimise, one_object_takes_the_place_of_two)
+{
+    const auto left = [](const char* text, auto still_fails) {
+        const Parsed p = parse(text);
+        EXPECT_TRUE(p.ok) << p.error.message;
+        EXPECT_TRUE(still_fails(p.value));
+        const Minimised m = minimise(p.value, still_fails);
+        EXPECT_TRUE(m.one_minimal);
+        std::string out;
+        for (const Step& s : m.value.all())
+            out += print(s) + "; ";
+        return out;
+    };
+    const auto steps = [](const Case& c, auto op) {
+        const auto is = [&](const Step& s) { return s.op == op; };
+        return std::count_if(c.all().begin(), c.all().end(), is);
+    };
+    constexpr auto unmap = Ops::index_of<ops::UnmapSingle>(), free = Ops::index_of<ops::FreeBuffer>(),
+                   write = Ops::index_of<ops::CpuWrite>();
+    // Of whichever buffers, each use is needed.
+    EXPECT_EQ(left("b0 = buffer size=64\nb1 = buffer size=64 at=64\nm0 = map_single b0 dir=to_device\nunmap_single "
+                   "m0\nm1 = map_single b1 dir=to_device\nunmap_single m1\n",
+                   [&](const Case& c) { return steps(c, unmap) == 2; }),
+              "b0 = buffer size=0; m0 = map_single b0 len=0 dir=bidirectional; unmap_single m0; unmap_single m0; ");
+    // The later one is the one that is needed: 32 bytes from 64 on.
+    EXPECT_EQ(left("b0 = buffer size=8\nb1 = buffer size=32 at=64\ncpu_write b0 len=1\ncpu_write b1 len=1\n",
+                   [&](const Case& c) {
+                       const auto needed = [](const Step& s) { return print(s).ends_with("size=32 at=64"); };
+                       return steps(c, write) == 2 && std::any_of(c.all().begin(), c.all().end(), needed);
+                   }),
+              "b0 = buffer size=32 at=64; cpu_write b0 len=0; cpu_write b0 len=0; ");
+    // Both were given back, but nobody may do that twice: the steps between would have to stay without.
+    EXPECT_EQ(left("b0 = buffer size=64\nb1 = buffer size=64 at=64\ncpu_write b0\ncpu_write b1\nfree_buffer "
+                   "b0\nfree_buffer b1\n",
+                   [&](const Case& c) { return steps(c, write) >= 1 && steps(c, free) == 1 + (steps(c, write) == 2); }),
+              "b0 = buffer size=0; cpu_write b0 len=0; free_buffer b0; ");
+    // Two are needed, but not of the same step.
+    EXPECT_EQ(left("b0 = buffer size=64\nb1 = buffer size=64 at=64\ncpu_write b0\ncpu_write b1\nfree_buffer b1\n",
+                   [&](const Case& c) {
+                       Scope scope(c.world);
+                       for (const Step& s : c.all())
+                           scope.append(s);
+                       return scope.objects().size() == 2 && steps(c, free) == 1;
+                   }),
+              "b0 = buffer size=0; b1 = buffer size=0; free_buffer b0; ");
+}
+
+TEST(Minimise, stopped_from_outside_it_gives_the_best_so_far)
+{
+    Case c;
+    generate(3, *profile_named("all"), c, 60);
+    unsigned runs = 0;
+    Budget budget;
+    budget.stop = [&] { return runs >= 10; };
+    const Minimised m = minimise(
+        c, [&](const Case& k) { return ++runs, k.count > 0; }, budget);
+    EXPECT_EQ(runs, 10u);
+    EXPECT_TRUE(m.deterministic);
+    EXPECT_FALSE(m.one_minimal);
+    EXPECT_LT(cost_of(m.value), cost_of(c));
 }
 
 TEST(Minimise, without_removes_what_depends)

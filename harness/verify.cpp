@@ -1,17 +1,10 @@
 #include "harness/verify_search.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <thread>
 
 namespace dmaudit {
-namespace {
-
-// A batch is what is done between two looks at the limits, a chunk what one thread takes. Both are fixed, so that the
-// counts are the same for any number of threads.
-constexpr size_t batch = 256, chunk = 8;
-
-} // namespace
-
 // What a chunk has reached, in the order of the search.
 void Verifier::Search::take(const Reached& r, unsigned depth)
 {
@@ -47,40 +40,74 @@ void Verifier::Search::take(const Reached& r, unsigned depth)
     }
 }
 
+Walker& Verifier::Search::walker(size_t i)
+{
+    while (walkers.size() <= i) {
+        at_work.push_back(std::make_unique<AtWork>());
+        walkers.push_back(std::make_unique<Walker>(scope, limits, moves, provider, *at_work.back(), deadly));
+    }
+    return *walkers[i];
+}
+
 void Verifier::Search::start()
 {
-    Walker& w = *walkers[0];
     Reached r;
     StateKey key;
     result.levels.assign(1, {});
-    result.open_error = w.start(result.merging, key, r);
+    bool alive = true;
+    if (limits.isolate)
+        alive = start_in_child(r, key);
+    else
+        result.open_error = walker(0).start(result.merging, key, r);
     if (result.open_error)
         return;
     take(r, 1);
-    add({key, 0, 0, 0});
+    add({key, 0, 0, !alive}); // nothing comes of a dead one
     level_from = {0, 1};
 }
 
-void Verifier::Search::work(Walker& w, size_t first, size_t n, std::vector<Reached>& out)
+// Chunk after chunk of those that are left, until none is.
+void Verifier::Search::work(Walker& w, size_t n, const std::vector<size_t>& chunks, const Done& done)
 {
     std::vector<uint64_t> path;
-    for (size_t c; (c = next_chunk++) * chunk < n;) {
+    for (size_t next; (next = next_chunk++) < chunks.size();) {
+        const size_t c = chunks[next];
+        Reached out;
         w.begin_chunk();
         for (size_t i = c * chunk; i < std::min(n, (c + 1) * chunk); i++) {
-            const auto node = static_cast<uint32_t>(first + i);
+            const auto node = static_cast<uint32_t>(cursor + i);
             if (nodes[node].fails)
                 continue;
             path_to(node, path);
-            w.expand(path, node, nodes[node].key, result.merging ? this : nullptr, out[c]);
+            w.expand(path, node, nodes[node].key, result.merging ? this : nullptr, out);
         }
+        done(c, out);
     }
+}
+
+bool Verifier::Search::expand_all(size_t n, std::vector<Reached>& out)
+{
+    if (limits.isolate)
+        return expand_in_children(n, out);
+    std::vector<size_t> chunks(out.size());
+    std::iota(chunks.begin(), chunks.end(), 0);
+    next_chunk = 0;
+    const Done done = [&](size_t c, Reached& r) { out[c] = std::move(r); };
+    const size_t workers = std::clamp<size_t>(limits.threads, 1, chunks.size());
+    for (size_t i = 0; i < workers; i++)
+        walker(i); // before there are threads
+    std::vector<std::thread> others;
+    for (size_t i = 1; i < workers; i++)
+        others.emplace_back([&, i] { work(*walkers[i], n, chunks, done); });
+    work(*walkers[0], n, chunks, done);
+    for (std::thread& t : others)
+        t.join();
+    return true;
 }
 
 void Verifier::Search::run()
 {
     using End = VerifyResult::End;
-    while (walkers.size() < std::max(1u, limits.threads))
-        walkers.push_back(std::make_unique<Walker>(scope, limits, moves, provider));
     if (nodes.empty())
         start();
     if (result.open_error)
@@ -105,15 +132,11 @@ void Verifier::Search::run()
                 return void(result.end = End::stopped);
             const size_t n = std::min(batch, level_from[level + 1] - cursor);
             std::vector<Reached> out((n + chunk - 1) / chunk);
-            next_chunk = 0;
-            std::vector<std::thread> others;
-            for (size_t i = 1; i < walkers.size() && i < out.size(); i++)
-                others.emplace_back([&, i] { work(*walkers[i], cursor, n, out); });
-            work(*walkers[0], cursor, n, out);
-            for (std::thread& t : others)
-                t.join();
+            const bool done = expand_all(n, out);
             for (const Reached& r : out)
                 take(r, depth);
+            if (!done)
+                return void(result.end = End::deaths);
             cursor += n;
         }
         level_from.push_back(nodes.size());

@@ -1,5 +1,6 @@
 // A search as bytes, so that it can be interrupted. One line of text says what it is, then come 64-bit words, least
 // significant byte first, and a checksum of them.
+#include "harness/forked.hpp"
 #include "harness/scope.hpp"
 #include "harness/text.hpp"
 #include "harness/verify_search.hpp"
@@ -227,15 +228,25 @@ bool Verifier::Search::plausible() const
 {
     if (!result.merging)
         return true;
-    Walker w(scope, limits, moves, provider);
-    std::vector<uint64_t> path;
-    const size_t step = nodes.size() / 256 + 1;
-    for (size_t i = 0; i < nodes.size(); i += step) {
-        path_to(static_cast<uint32_t>(i), path);
-        if (!(w.key_at(path) == nodes[i].key))
-            return false;
-    }
-    return true;
+    const auto as_before = [&] {
+        AtWork at;
+        Walker w(scope, limits, moves, provider, at, deadly);
+        std::vector<uint64_t> path;
+        const size_t step = nodes.size() / 256 + 1;
+        for (size_t i = 0; i < nodes.size(); i += step) {
+            path_to(static_cast<uint32_t>(i), path);
+            if (!(w.key_at(path) == nodes[i].key))
+                return false;
+        }
+        return true;
+    };
+    if (!limits.isolate)
+        return as_before();
+    std::string said;
+    run_forked(
+        {}, [&](int fd) { write_all(fd, as_before() ? "yes" : "no"); }, [&](std::string_view part) { said += part; },
+        [] { return false; });
+    return said == "yes";
 }
 
 } // namespace dmaudit

@@ -83,7 +83,9 @@ TEST(StateKeys, WithTheSameKeyTheFutureIsTheSame)
         const VerifyScope scope = *verify_scope(name, facet);
         const VerifyLimits limits;
         const Moves moves(scope);
-        Walker walker(scope, limits, moves, *provider_named(provider));
+        AtWork at;
+        const std::vector<Deadly> none;
+        Walker walker(scope, limits, moves, *provider_named(provider), at, none);
         using Path = std::vector<uint64_t>;
         std::map<std::array<uint64_t, 2>, std::vector<Path>> groups; // by key; of all lengths
         std::vector<Path> paths{{}};

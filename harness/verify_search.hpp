@@ -61,8 +61,21 @@ struct Verifier::Search final : KnownStates {
 
     void start();
     void take(const Reached&, unsigned depth);
-    void work(Walker&, size_t first, size_t n, std::vector<Reached>& out);
+    bool expand_all(size_t n, std::vector<Reached>& out); // n states from `cursor` on; false: too many deaths
     void run();
+
+    // ---- who works ----
+    // A batch is what is done between two looks at the limits, a chunk what one thread takes. Both are fixed, so that
+    // the counts are the same for any number of threads.
+    static constexpr size_t batch = 256, chunk = 8;
+    Walker& walker(size_t i); // in this process
+    using Done = std::function<void(size_t chunk, Reached&)>;
+    void work(Walker&, size_t n, const std::vector<size_t>& chunks, const Done&);
+    // In child processes (verify_child.cpp).
+    struct Board;
+    bool start_in_child(Reached&, StateKey&); // false: it does not survive that
+    bool expand_in_children(size_t n, std::vector<Reached>& out);
+    bool blame(AtWork&, bool hung, bool patient);
 
     VerifyScope scope;
     const dmaudit_provider& provider;
@@ -73,7 +86,9 @@ struct Verifier::Search final : KnownStates {
     std::vector<uint32_t> table;    // of nodes, by key
     std::vector<size_t> level_from; // first node of each level; the last entry: where the next one will begin
     size_t cursor = 0;              // the next node to be expanded
+    std::vector<std::unique_ptr<AtWork>> at_work; // of the walkers in this process
     std::vector<std::unique_ptr<Walker>> walkers;
+    std::vector<Deadly> deadly; // moves of the running batch
     std::atomic<size_t> next_chunk{0};
 };
 

@@ -6,9 +6,19 @@
 
 namespace dmaudit {
 
+void Reached::add(const Failure& f)
+{
+    for (Failure& known : failures)
+        if (known.key == f.key) {
+            known.cases += f.cases;
+            return;
+        }
+    failures.push_back(f);
+}
+
 Walker::Walker(const VerifyScope& scope, const VerifyLimits& limits, const Moves& moves,
-               const dmaudit_provider& provider)
-    : scope_(scope), limits_(limits), moves_(moves), provider_(provider)
+               const dmaudit_provider& provider, AtWork& at, const std::vector<Deadly>& deadly)
+    : scope_(scope), limits_(limits), moves_(moves), provider_(provider), at_(at), deadly_(deadly)
 {
     case_.world = scope.world;
 }
@@ -35,6 +45,7 @@ Walker::Ran Walker::make(const Move& m)
     const uint16_t before = case_.count;
     for (unsigned i = 0; i < m.n; i++) {
         const Step& step = m.steps[i];
+        at_.steps = at_.steps + 1;
         at_step_ = case_.count;
         case_.push(step);
         session_.machine().begin_call(); // counts its platform calls, also where it makes none
@@ -113,6 +124,7 @@ void Walker::again(Reached& out)
 {
     open(out);
     for (const Step& s : path_) {
+        at_.steps = at_.steps + 1;
         case_.push(s);
         run_->step(s);
     }
@@ -151,15 +163,17 @@ void Walker::failed(Reached& out)
     Result r;
     r.violation = violation_;
     r.step = at_step_;
-    const BugKey key = key_of(case_, r);
+    Reached::Failure f{case_, key_of(case_, r), 1};
+    f.value.expect = {Expect::violation, f.key.rule};
     out.counts.violations++;
-    for (Reached::Failure& f : out.failures)
-        if (f.key == key) {
-            f.cases++;
-            return;
-        }
-    out.failures.push_back({case_, key, 1});
-    out.failures.back().value.expect = {Expect::violation, key.rule};
+    out.add(f);
+}
+
+const Deadly* Walker::deadly(uint32_t node, uint64_t code) const
+{
+    const auto at =
+        std::find_if(deadly_.begin(), deadly_.end(), [&](const Deadly& d) { return d.node == node && d.code == code; });
+    return at == deadly_.end() ? nullptr : &*at;
 }
 
 // The move that was just made, and the end of its case.
@@ -196,6 +210,18 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
 void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const StateKey& key, const KnownStates* known,
                     Reached& out)
 {
+    const auto died = [&](const Deadly& d) {
+        out.counts.cases++;
+        out.by_op[d.failure.value.steps[d.failure.value.count - 1].op]++;
+        out.counts.violations++;
+        out.add(d.failure);
+    };
+    at_.node = parent;
+    at_.code = AtWork::on_the_way;
+    if (deadly(parent, AtWork::on_the_way)) {
+        out.strayed++;
+        return;
+    }
     if (!follow(path, out) || (known && !(state_key(*run_, session_) == key))) { // the same moves have led here before
         out.strayed++;
         run_.reset();
@@ -211,6 +237,11 @@ void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const State
         if (!moves_.propose(choices, situation_, m))
             continue;
         const uint64_t code = choices.code(), ways = choices.ways();
+        if (const Deadly* d = deadly(parent, code)) {
+            died(*d);
+            continue;
+        }
+        at_.code = AtWork::on_the_way;
         if (!there)
             again(out);
         there = true;
@@ -220,6 +251,7 @@ void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const State
                 continue; // nothing would change
         }
         chances_.clear();
+        at_.code = code;
         session_.probe = scope_.adversary ? this : nullptr;
         const Ran ran = make(m);
         session_.probe = nullptr;
@@ -239,7 +271,14 @@ void Walker::expand(std::span<const uint64_t> path, uint32_t parent, const State
         for (const Adversary& a : chances) {
             Move armed = m;
             moves_.arm(a, situation_, armed);
+            if (const Deadly* d = deadly(parent, code + ways * a.code())) {
+                (a.kind == Adversary::fail ? out.counts.faults : out.counts.evictions)++;
+                died(*d);
+                continue;
+            }
+            at_.code = AtWork::on_the_way;
             again(out);
+            at_.code = code + ways * a.code();
             const Ran with = make(armed);
             if (with == Ran::refused) { // not expected: without the adversary it was carried out
                 out.counts.refused++;

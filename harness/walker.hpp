@@ -26,6 +26,24 @@ struct Reached {
     VerifyLevel counts; // `states` is not counted here
     std::array<uint64_t, op_count> by_op{};
     uint64_t executions = 0, strayed = 0, refused_with_effect = 0;
+
+    void add(const Failure&);
+};
+
+// What a walker is at, where another process can see it (verify_child.cpp), should this one end.
+struct AtWork {
+    static constexpr uint64_t on_the_way = ~uint64_t{0};
+    volatile bool busy = false;
+    volatile uint32_t node = 0;          // from which state
+    volatile uint64_t code = on_the_way; // the move that was tried, and what the adversary does; or it was going there
+    volatile uint64_t steps = 0;         // grows while it works
+    Case value;
+};
+// A move that ended the process, or did not end. It is not tried again.
+struct Deadly {
+    uint32_t node;
+    uint64_t code; // on_the_way: the state was not reached a second time
+    Reached::Failure failure;
 };
 
 // States that were reached before.
@@ -37,7 +55,9 @@ class KnownStates {
 
 class Walker final : Session::Probe {
   public:
-    Walker(const VerifyScope&, const VerifyLimits&, const Moves&, const dmaudit_provider&);
+    // `at` and `deadly` stay the caller's.
+    Walker(const VerifyScope&, const VerifyLimits&, const Moves&, const dmaudit_provider&, AtWork& at,
+           const std::vector<Deadly>& deadly);
 
     // The case without moves: opens the provider. Its code, and what is found when nothing was done.
     int start(bool merge, StateKey& key, Reached&);
@@ -58,14 +78,17 @@ class Walker final : Session::Probe {
     void close(bool give_back);
     void judge(Ran, uint64_t code, uint32_t parent, const KnownStates*, Reached&);
     void failed(Reached&);
+    const Deadly* deadly(uint32_t node, uint64_t code) const;
 
     const VerifyScope& scope_;
     const VerifyLimits& limits_;
     const Moves& moves_;
     const dmaudit_provider& provider_;
+    AtWork& at_;
+    const std::vector<Deadly>& deadly_;
+    Case& case_ = at_.value;
     Session session_;
     std::optional<Run> run_;
-    Case case_;
     Tally tally_;
     Situation situation_;                        // after the path
     std::array<uint8_t, obj_kinds> defined_{}, defined_by_path_{};

@@ -1,8 +1,8 @@
 // A client's mistake is named exactly, whatever the machine is like and whatever went before, and is never blamed on
 // the provider. Where an op breaks several rules at once, the published order decides: dead reference > kind > device >
 // range and length > direction > byte table (lowest address) > line rules.
-#include "harness/minimise.hpp"
 #include "harness/scope.hpp"
+#include "harness/smaller.hpp"
 #include "harness/text.hpp"
 #include "properties/support.hpp"
 

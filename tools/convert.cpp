@@ -5,6 +5,7 @@
 #include "harness/runner.hpp"
 #include "harness/text.hpp"
 #include "tools/files.hpp"
+#include "tools/signals.hpp"
 #include "tools/verbs.hpp"
 
 #include <fmt/core.h>
@@ -80,20 +81,24 @@ int minimise_file(const Options& o)
                    runner.isolated() ? "" : "; with --isolate no run sees what another one left behind");
     const unsigned times = varies ? 2 : 1;
     const BugKey key = key_of(c, first);
-    Minimised small =
-        minimise(c, [&](const Case& k) { return key_of(k, runner.run_times(k, times)) == key; }, {o.tries, looks});
+    stop_at_signals();
+    Minimised small = minimise(c, [&](const Case& k) { return key_of(k, runner.run_times(k, times)) == key; },
+                               {o.tries, looks, [] { return stopped_by != 0; }});
     if (!small.deterministic) {
         fmt::print(stderr, "dmaudit: {}: the violation does not come each time; nothing was made smaller\n", o.in);
         return exit_unusable;
     }
     small.value.expect = {Expect::violation, key.rule};
     fmt::print(stderr, "{} steps, {} runs, {}\n", small.value.count, small.tries,
-               small.one_minimal ? "1-minimal: no step can be left out" : "the budget ran out");
+               small.one_minimal ? "1-minimal: no step can be left out"
+               : stopped_by      ? "interrupted: it may become smaller"
+                                 : "the budget ran out");
     std::string text = print(small.value);
     if (o.provider.empty() && !loaded.provider.empty()) // as it was said in the file
         if (const size_t at = text.find('\n'); at != text.npos)
             text.insert(at + 1, fmt::format("# provider: {}\n", loaded.provider));
-    return give(o.out, text);
+    const int code = give(o.out, text);
+    return code == exit_ok && stopped_by ? 128 + stopped_by : code;
 }
 
 } // namespace

@@ -110,6 +110,7 @@ int fuzz(const Options& o)
     uint64_t looked_at = 0; // cases, when the clock was read last
     const auto cases = [&] { return campaign.next_seed() - o.seed; };
     stop_at_signals();
+    campaign.stop_when([] { return stopped_by != 0; });
     while (!stopped_by && (o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
         campaign.step(o.runs ? o.runs - cases() : 256);
         moved_on = 1;

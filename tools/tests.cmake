@@ -28,6 +28,8 @@ if(DMAUDIT_TESTS)
            --gtest_filter=Choices.*:Adversaries.*:StateKeys.*:Verify.Refuses*:Verify.Notices*)
   set_tests_properties(harness_verify_quick_test PROPERTIES LABELS quick TIMEOUT 600)
 endif()
+# Waits for a provider that does not come back.
+dmaudit_test(harness_verify_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_child_test.cpp LINK dmaudit_harness dmaudit_providers)
 dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 
 dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties)

@@ -1,6 +1,7 @@
 // dmaudit verify
 #include "harness/verify.hpp"
 #include "harness/minimise.hpp"
+#include "harness/runner.hpp"
 #include "harness/text.hpp"
 #include "tools/files.hpp"
 #include "tools/signals.hpp"
@@ -21,7 +22,7 @@ struct Options {
     unsigned depth = 3, threads = 1, most_findings = 0, alive = 0;
     uint64_t runs = 0;
     double seconds = 0;
-    bool no_merge = false, no_adversary = false, list = false;
+    bool no_merge = false, no_adversary = false, list = false, in_process = false;
 };
 
 // Time decides only when a search pauses and what is shown, never what it finds.
@@ -91,31 +92,46 @@ std::string_view end_text(VerifyResult::End e)
         return "stopped after the findings that were asked for";
     case VerifyResult::End::stopped:
         return stopped_by ? "interrupted" : "the time is over";
+    case VerifyResult::End::deaths:
+        return "the provider ends the process too often: what it does not survive comes first";
     }
     return "";
+}
+
+std::string replay_command(const Options& o, const std::string& path)
+{
+    return fmt::format("dmaudit run{} --provider {} {}", o.in_process ? "" : " --isolate", shell_word(o.provider),
+                       shell_word(path));
 }
 
 // Minimised and saved, in the order in which they were found.
 int report_findings(const VerifyResult& r, const dmaudit_provider& provider, const Options& o)
 {
     Session session;
+    Runner runner(provider, session, !o.in_process);
     int code = exit_ok;
     for (size_t i = 0; i < r.findings.size(); i++) {
         const VerifyFinding& f = r.findings[i];
+        Budget budget;
+        budget.stop = [] { return stopped_by != 0; };
         Minimised small = minimise(
-            f.value, [&](const Case& c) { return key_of(c, execute(c, provider, session)) == f.key; });
+            f.value, [&](const Case& c) { return key_of(c, runner.run(c)) == f.key; }, budget);
         small.value.expect = {Expect::violation, f.key.rule};
         const std::string text = print(small.value),
                           path = fmt::format("{}/{}-{}.dma", o.findings, rule(f.key.rule).name, content_name(text));
         std::error_code ec;
         std::filesystem::create_directories(o.findings, ec);
         const std::string error = write_file(path, text);
-        const Result result = execute(small.value, provider, session);
+        const Result result = runner.run(small.value);
         fmt::print("\nfinding {} (depth {}, in {} cases; {} steps, {}):\n\n{}\n{}\n", i + 1, f.depth, f.cases,
-                   small.value.count, small.one_minimal ? "1-minimal" : "not proven minimal", text,
-                   report(small.value, result, provider, session,
-                          {colours(),
-                           error.empty() ? fmt::format("dmaudit run --provider {} {}", o.provider, path) : ""}));
+                   small.value.count,
+                   small.one_minimal     ? "1-minimal"
+                   : small.deterministic ? "not proven minimal"
+                                         : "as it was found: alone it does not fail",
+                   text,
+                   result.violation
+                       ? runner.report(small.value, result, {colours(), error.empty() ? replay_command(o, path) : ""})
+                       : key_lines(f.key));
         if (!error.empty()) {
             fmt::print(stderr, "dmaudit: {}\n", error);
             code = exit_unusable;
@@ -170,6 +186,7 @@ int verify(const Options& o)
     limits.merge = !o.no_merge;
     limits.executions = o.runs;
     limits.findings = o.most_findings;
+    limits.isolate = !o.in_process;
     Verifier* running = nullptr;
     const auto save = [&] {
         const std::string error = o.state.empty() ? "" : write_file(o.state, running->save());
@@ -207,7 +224,8 @@ int verify(const Options& o)
     }
     const uint64_t before = search.result().total().cases;
     std::fflush(stdout); // should the provider end the process, this is what it was
-    hint_at_crash();
+    if (o.in_process)
+        hint_at_crash();
     stop_at_signals();
     const VerifyResult& r = search.run();
     if (terminal)
@@ -256,6 +274,9 @@ Action add_verify(CLI::App& app)
     app.add_option("--findings", o->findings, "folder for minimised cases")->capture_default_str();
     app.add_flag("--no-merge", o->no_merge, "search equal states again");
     app.add_flag("--no-adversary", o->no_adversary, "no faults, evictions and reloads");
+    app.add_flag(
+        "--in-process", o->in_process,
+        "without child processes, as a debugger wants it: a provider that crashes or hangs takes the search along");
     app.add_flag("--list", o->list, "print the scope and stop");
     return [o] { return verify(*o); };
 }

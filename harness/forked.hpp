@@ -1,0 +1,32 @@
+// Work in a child process that may die without taking this one along.
+#pragma once
+#include <functional>
+#include <string_view>
+
+namespace dmaudit {
+
+struct Forked {
+    unsigned tick_ms = 60'000; // real time; see run_forked
+    bool quiet = true;         // what the child prints is thrown away
+};
+struct Ended {
+    bool stopped; // by `go_on`
+    int status;   // of waitpid
+};
+
+// The exit code of a child in which somebody called exit(), of which no handler of the parent's runs.
+constexpr int ended_itself = 125;
+
+// Runs `work` in a child, with a file descriptor; what it writes there arrives in `said`, part by part. After each tick
+// without a word `go_on` is asked, and ends the child with false. The child dies of its signals, at once and in the same way
+// with and without sanitizers, and with its parent. Aborts if there can be no child.
+Ended run_forked(const Forked&, const std::function<void(int fd)>& work,
+                 const std::function<void(std::string_view)>& said, const std::function<bool()>& go_on);
+
+// In a child: writes all of it, or as much as can be.
+void write_all(int fd, std::string_view);
+
+// Memory of so many bytes, all zero, that a child shares with its parent. Aborts if there is none.
+void* shared_memory(size_t bytes);
+
+} // namespace dmaudit
