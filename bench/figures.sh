@@ -19,7 +19,7 @@ per_second() { # target, runs, flags
     seeds=$(printf '%s,' corpus/"$target"/*)
     times=$(for _ in 1 2 3 4 5; do
         TIMEFORMAT='%U %S'
-        { time "build/fuzz/bin/$target" -seed_inputs="${seeds%,}" -runs="$runs" -seed=1 -max_len=1024 "$@" >/dev/null 2>&1; } 2>&1 |
+        { time "build/fuzz/bin/$target" -seed_inputs="${seeds%,}" -runs="$runs" -seed=1 -max_len=2048 "$@" >/dev/null 2>&1; } 2>&1 |
             awk '{print $1 + $2}'
     done | sort -n)
     awk -v what="$target $*" -v n="$runs" '{t[NR] = $1} END {printf "%-55s best %.0f/s, median %.0f/s\n", what, n / t[1], n / t[3]}' <<<"$times"
@@ -32,7 +32,7 @@ for part; do
         show build/fuzz/bin/audit_bench
         ;;
     fuzz)
-        printf '\n$ build/fuzz/bin/TARGET -seed_inputs=$(ls corpus/TARGET/* | paste -sd,) -runs=RUNS -seed=1 -max_len=1024 FLAGS\n'
+        printf '\n$ build/fuzz/bin/TARGET -seed_inputs=$(ls corpus/TARGET/* | paste -sd,) -runs=RUNS -seed=1 -max_len=2048 FLAGS\n'
         for target in fuzz_streaming fuzz_pool fuzz_dma_buf fuzz_all; do
             per_second $target 100000 --replay -entropic=0 -reduce_inputs=0
             per_second $target 60000 -entropic=0 # as in the options files

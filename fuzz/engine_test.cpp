@@ -9,6 +9,27 @@
 #include <gtest/gtest.h>
 #include <vector>
 
+// Stands for libFuzzer: what it does itself with an input.
+namespace {
+struct Delegated {
+    unsigned calls = 0;
+    size_t size = 0, max = 0;
+} delegated;
+} // namespace
+extern "C" {
+void __libfuzzer_is_present();
+void __libfuzzer_is_present() {}
+size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max);
+size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max)
+{
+    delegated = {delegated.calls + 1, size, max};
+    if (max < 3)
+        return size;
+    data[0] = 'a', data[1] = 'b', data[2] = 'c'; // a word of a dictionary
+    return 3;
+}
+}
+
 namespace dmaudit::fuzz {
 namespace {
 
@@ -71,6 +92,27 @@ TEST(Engine, mutating_takes_any_size_and_never_exceeds_the_most)
         const size_t n = mutate_bytes(hostile, b.data(), size, max, static_cast<unsigned>(seed));
         ASSERT_LE(n, max) << "size " << size;
     }
+}
+
+// Only libFuzzer knows its dictionary and what was compared, so it gets its turn, and what it makes is taken as it is.
+TEST(Engine, one_mutation_in_eight_is_the_fuzzers_own)
+{
+    unsigned own = 0;
+    for (unsigned seed = 1; seed <= 4000; seed++) {
+        Bytes b = generated(seed, hostile, 20);
+        const size_t size = b.size(), max = seed % 2 ? 1024 : size / 2; // while minimising, more than may be
+        b.resize(std::max(size, max));
+        const unsigned before = delegated.calls;
+        const size_t n = mutate_bytes(hostile, b.data(), size, max, seed);
+        if (delegated.calls == before)
+            continue;
+        own++;
+        ASSERT_EQ(delegated.size, std::min(size, max));
+        ASSERT_EQ(delegated.max, max);
+        ASSERT_EQ(std::string(b.begin(), b.begin() + static_cast<std::ptrdiff_t>(n)), "abc");
+    }
+    EXPECT_GT(own, 400u);
+    EXPECT_LT(own, 600u);
 }
 
 TEST(Engine, crossing_takes_any_size_and_never_exceeds_the_most)

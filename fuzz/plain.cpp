@@ -45,7 +45,7 @@ void fit(Case& c, const Intake& shape)
 void renew(Case& c, const Intake& shape, Rng& rng)
 {
     const Profile profile{"", shape.facets, shape.mode, shape.any_mode, shape.swarm};
-    generate(rng.next(), profile, c, rng.chance(1, 2) ? 32u : 8 + static_cast<unsigned>(rng.below(49)));
+    generate(rng.next(), profile, c, rng.chance(1, 2) ? 0u : 8 + static_cast<unsigned>(rng.below(49)));
 }
 
 // ... behind some of what is there.

@@ -80,7 +80,7 @@ void Generator::step(bool war)
 void Generator::put(const Step& s)
 {
     if (faulty_ && can_fail(s.op) && !after_fault() && out_.count + 2u <= steps_ && rng_.chance(1, faulty_))
-        put({is<ops::Fail>, {1 + static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x80))}});
+        put({is<ops::Fail>, {static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x80))}});
     const size_t object = scope_.objects().size();
     phases_.append(s);
     scope_.append(s);
@@ -167,15 +167,21 @@ void Generator::weigh()
     }
 }
 
-uint8_t Generator::choose()
+// By weight, whether or not there is what it needs.
+uint8_t Generator::choose_any()
 {
     uint64_t at = rng_.below(total_);
     for (uint8_t op = 0; op < op_count; op++) {
         if (at < weights_[op])
-            return with_object(op);
+            return op;
         at -= weights_[op];
     }
-    return with_object(first_op()); // everything is off
+    return first_op(); // everything is off
+}
+
+uint8_t Generator::choose()
+{
+    return with_object(choose_any());
 }
 
 // Often something that can be done with what the last step made or used: what is deep is reached step by step.

@@ -19,6 +19,7 @@ const Profile* profile_named(std::string_view name); // null: there is none
 // Does the profile contain this op?
 bool contains(const Profile&, uint8_t op);
 
-void generate(uint64_t seed, const Profile&, Case& out, unsigned steps = 32);
+// `steps`: at most so many; 0: 32, in one case of eight 96, as what needs many objects seldom fits into fewer.
+void generate(uint64_t seed, const Profile&, Case& out, unsigned steps = 0);
 
 } // namespace dmaudit

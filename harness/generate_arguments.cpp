@@ -183,6 +183,28 @@ uint64_t Generator::pick(Draft& d, size_t field)
     return k ? k->name : 0;
 }
 
+// A page from which on so many are neither in a buffer nor exported; 0 if a few looks find none.
+uint64_t Generator::free_page(uint64_t pages)
+{
+    const uint64_t page = scope_.world().page;
+    uint64_t at = rng_.below(8);
+    for (unsigned looks = 0; looks < 24; looks++, at++) {
+        if (!client_offset(scope_.world(), at * page, pages * page)) {
+            at = ~uint64_t{0}; // behind the last one is the first one
+            continue;
+        }
+        const auto taken = [&](const Known& k) {
+            const Step& s = out_.steps[made_at_[static_cast<size_t>(&k - scope_.objects().data())]];
+            const uint64_t from = s.op == is<ops::ExportPages> ? unpack<ops::ExportPages>(s).at.v * page : k.place;
+            return k.alive && (s.op == is<ops::ExportPages> || name_kind(k.name) == obj_buffer) &&
+                   from < (at + pages) * page && at * page < from + k.length;
+        };
+        if (std::none_of(scope_.objects().begin(), scope_.objects().end(), taken))
+            return at;
+    }
+    return 0;
+}
+
 // One argument of the step; those before it are there.
 uint64_t Generator::argument(Draft& d, size_t field)
 {
@@ -225,6 +247,10 @@ uint64_t Generator::argument(Draft& d, size_t field)
     case Shape::size:
         if (rng_.chance(1, large_ ? 2 : 16))
             return many(op, d.used);
+        break;
+    case Shape::nth:
+        if (op == is<ops::ExportPages> && rng_.chance(3, 4))
+            return free_page(std::min<uint64_t>(d.step.arg[l.pages], 8));
         break;
     default:
         break;

@@ -85,12 +85,23 @@ std::optional<Step> Generator::ending(const Known& k, bool whatever_it_is)
     return s;
 }
 
+void Generator::like_before(Step& s)
+{
+    const uint8_t def = layouts()[s.op].def;
+    if (def == Layout::absent)
+        return;
+    const Obj kind = name_kind(s.arg[def]);
+    s.arg[def] = name_of(kind, scope_.next(kind));
+    if (s.op == is<ops::ExportPages>) { // where nobody else is
+        s.arg[2] = free_page(unpack<ops::ExportPages>(s).pages.v);
+    }
+}
+
 // The step that made the object, for one that is made like it.
-Step Generator::again(const Known& k) const
+Step Generator::again(const Known& k)
 {
     Step s = out_.steps[made_at_[static_cast<size_t>(&k - scope_.objects().data())]];
-    const Obj kind = name_kind(k.name);
-    s.arg[layouts()[s.op].def] = name_of(kind, scope_.next(kind));
+    like_before(s);
     return s;
 }
 
@@ -125,14 +136,14 @@ void Generator::churn()
 // One op again and again, and each time the next platform call inside it fails: every way out of it is taken.
 void Generator::sweep()
 {
-    const uint8_t op = choose();
+    const uint8_t op = choose_any();
     if (specs()[op].actor == Actor::machine)
         return;
     uint64_t nth = rng_.chance(3, 4) ? 1 : 2;
-    // ... or as many as there can be, and the same platform call fails each time: tables grow.
+    // ... or as many as there can be, and each time the same platform call fails, or one more than there was: tables grow.
     const bool grows = specs()[op].ends == Ends::nothing && rng_.chance(1, 2);
-    if (grows && rng_.chance(1, 2))
-        nth = 1 + rng_.below(4);
+    if (grows)
+        nth = rng_.chance(1, 2) ? 0 : rng_.below(4);
     for (uint64_t rounds = 1 + rng_.below(grows ? 16 : 4); rounds > 0 && out_.count + 2u <= steps_; rounds--, nth += !grows) {
         for (uint8_t first = 0; (first = with_object(op)) != op;)
             if (full() || !attempt(first))
@@ -154,12 +165,14 @@ void Generator::sweep()
 // A call of the same family, in which a platform call fails: where a table is full it is the one that makes room.
 void Generator::fail_kin(uint8_t op, uint64_t nth)
 {
-    const auto is_kin = [&](uint8_t other) { return (specs()[other].facets & specs()[op].facets) && can_fail(other); };
-    uint8_t kin = choose();
-    for (unsigned tries = 0; tries < 16 && !is_kin(kin); tries++)
-        kin = choose();
-    if (!is_kin(kin))
+    std::array<uint8_t, op_count> all;
+    unsigned n = 0;
+    for (uint8_t other = 0; other < op_count; other++) // whatever the swarm says
+        if ((specs()[other].facets & specs()[op].facets) && can_fail(other) && contains(profile_, other))
+            all[n++] = other;
+    if (n == 0)
         return;
+    const uint8_t kin = all[rng_.below(n)];
     for (uint8_t first = 0; (first = with_object(kin)) != kin;)
         if (full() || !attempt(first))
             return;
@@ -173,27 +186,27 @@ void Generator::fail_kin(uint8_t op, uint64_t nth)
 // for the next of the family.
 void Generator::repeat()
 {
-    if (const uint8_t op = choose(); rng_.chance(1, 2) && can_fail(op) && !attempt_with_objects(op))
+    if (const uint8_t op = choose_any(); rng_.chance(1, 2) && can_fail(op) && !attempt_with_objects(op))
         return;
     if (!out_.count)
         return;
     Step s = out_.steps[out_.count - 1u];
-    const Layout& l = layouts()[s.op];
     if (specs()[s.op].actor == Actor::machine)
         return;
     const bool trouble = rng_.chance(1, 2); // on the way, too: which table is full after how many is not known
-    for (uint64_t rounds = 1 + rng_.below(rng_.chance(1, 4) ? 40 : 12); rounds > 0 && !full(); rounds--) {
-        if (l.def != Layout::absent) {
-            const Obj kind = name_kind(s.arg[l.def]);
-            s.arg[l.def] = name_of(kind, scope_.next(kind));
-        }
+    uint64_t rounds = 1 + rng_.below(rng_.chance(1, 4) ? 40 : 12);
+    if (rng_.chance(1, 2)) // tables have 2^n entries, as a rule: up to the last one, to it, or one further
+        rounds = (uint64_t{4} << rng_.below(3)) - rng_.below(3);
+    for (; rounds > 0 && !full(); rounds--) {
+        like_before(s);
         if (!phases_.legal(s))
             break;
         put(s);
         if (trouble && rng_.chance(1, 4))
-            fail_kin(s.op, 1 + rng_.below(3));
+            fail_kin(s.op, rng_.below(4));
     }
-    fail_kin(s.op, 1 + rng_.below(3));
+    for (uint64_t more = 1 + rng_.below(3); more > 0; more--)
+        fail_kin(s.op, rng_.chance(1, 2) ? 0 : 1 + rng_.below(3));
 }
 
 // The last few steps over and over, each time on what they made this time; now and then one of them fails whenever it
@@ -202,7 +215,7 @@ void Generator::loop()
 {
     std::array<Step, 4> body;
     const size_t n = std::min<size_t>(1 + rng_.below(4), out_.count), failing = rng_.below(2 * n + 1);
-    const uint64_t nth = 1 + static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x8));
+    const uint64_t nth = static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x10));
     std::copy_n(out_.steps.begin() + static_cast<std::ptrdiff_t>(out_.count - n), n, body.begin());
     for (uint64_t rounds = 2 + rng_.below(16); rounds > 0; rounds--) {
         std::array<std::array<uint64_t, 2>, body.size()> renamed{};
@@ -217,9 +230,9 @@ void Generator::loop()
                             break;
                         }
             if (l.def != Layout::absent) {
-                const Obj kind = name_kind(s.arg[l.def]);
-                renamed[i] = {s.arg[l.def], name_of(kind, scope_.next(kind))};
-                s.arg[l.def] = renamed[i][1];
+                renamed[i][0] = s.arg[l.def];
+                like_before(s);
+                renamed[i][1] = s.arg[l.def];
             }
             if (out_.count + 2u > steps_ || !phases_.legal(s))
                 return;

@@ -11,7 +11,7 @@ namespace dmaudit {
 class Generator {
   public:
     Generator(uint64_t seed, const Profile& profile, Case& out, unsigned steps)
-        : rng_(seed), profile_(profile), out_(out), steps_(steps < max_steps ? steps : max_steps), scope_(make_world()),
+        : rng_(seed), profile_(profile), out_(out), steps_(steps ? std::min(steps, max_steps) : rng_.chance(1, 8) ? 96 : 32), scope_(make_world()),
           phases_(scope_)
     {
     }
@@ -42,6 +42,7 @@ class Generator {
     void put(const Step&);
     bool full() const { return out_.count >= steps_; }
 
+    uint8_t choose_any();
     uint8_t choose();
     uint8_t choose_next();
     bool after_fault() const;
@@ -75,6 +76,7 @@ class Generator {
     uint64_t all_of(uint8_t op, const Known* used);
     uint64_t many(uint8_t op, const Known* used);
     uint64_t just_room(uint64_t device);
+    uint64_t free_page(uint64_t pages);
     Interval next_to_last_range(const Known&, bool before);
     Interval in_last_range(const Known&);
 
@@ -96,7 +98,8 @@ class Generator {
     bool attempt(uint8_t op);
     bool attempt_with_objects(uint8_t op);
     std::optional<Step> ending(const Known&, bool whatever_it_is = false);
-    Step again(const Known&) const;
+    Step again(const Known&);
+    void like_before(Step&); // the same step as one before, for another object
     bool end(size_t object);
 };
 

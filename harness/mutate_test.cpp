@@ -5,6 +5,8 @@
 #include "harness/text.hpp"
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace dmaudit {
 namespace {
 
@@ -96,6 +98,46 @@ TEST(Mutate, an_unchanged_prefix_keeps_its_names)
         kept += c.count > 1 && c.steps[0].op == 0 && c.steps[0].arg[0] == name_of(obj_buffer, 3);
     }
     EXPECT_GT(kept, 100u);
+}
+
+// Numbers come from where something ends: bytes that a caller got wrong by one lie there.
+TEST(Mutate, values_are_those_of_lines_pages_powers_of_two_and_limits_and_pairs_that_overflow)
+{
+    const Parsed p = parse("world page=4096 line=128 banks=256K@0x40000000 coherent=no limit=0x7fffffff\n"
+                           "b0 = buffer size=1000\nm0 = map_single b0 off=100 len=300 dir=bidirectional\n"
+                           "sync_single_for_cpu m0 off=20 len=30\nk0 = alloc_coherent size=5000\n");
+    ASSERT_TRUE(p.ok) << p.error.message;
+    std::map<uint64_t, unsigned> seen;
+    unsigned overflows = 0, behind = 0;
+    Rng rng(37);
+    for (int i = 0; i < 150000; i++) {
+        Case c = p.value;
+        mutate(c, rng);
+        for (unsigned k = 0; k < std::min(c.count, p.value.count); k++) {
+            const Step &now = c.steps[k], &before = p.value.steps[k];
+            if (now.op != before.op)
+                break;
+            const Layout& l = layouts()[now.op];
+            for (size_t a = 0; a < l.n_fields; a++)
+                if (now.arg[a] != before.arg[a] && l.shapes[a] != Shape::use && l.shapes[a] != Shape::def)
+                    seen[now.arg[a]]++;
+            if (l.off == Layout::absent || l.len == Layout::absent || now.arg[l.off] == before.arg[l.off])
+                continue;
+            overflows += now.arg[l.off] + now.arg[l.len] < now.arg[l.off];
+            behind += now.arg[l.off] == 300; // where what was mapped ends
+        }
+    }
+    for (const uint64_t edge : {uint64_t{128}, uint64_t{4096}, uint64_t{0x7fffffff}, uint64_t{0x40000000} + (256 << 10)})
+        for (const uint64_t v : {edge - 1, edge, edge + 1})
+            EXPECT_GT(seen[v], 0u) << v;
+    for (unsigned n = 0; n < 64; n++) {
+        const uint64_t power = uint64_t{1} << n;
+        EXPECT_GT(seen[power - 1] + seen[power] + seen[power + 1], 0u) << n;
+    }
+    EXPECT_GT(seen[0] + seen[1], 100u);
+    EXPECT_GT(seen[all_ones], 0u);
+    EXPECT_GT(overflows, 100u);
+    EXPECT_GT(behind, 10u);
 }
 
 TEST(Crossover, the_head_of_one_and_the_tail_of_another_make_a_valid_case)

@@ -104,7 +104,8 @@ struct Fail {
     Arg<Shape::nth> nth;
     static constexpr std::string_view
         name = "fail",
-        doc = "the n-th platform call that may fail (meta_alloc, set_uncached, iommu_map) inside the next op fails";
+        doc = "the n-th platform call that may fail (meta_alloc, set_uncached, iommu_map) inside the next op fails; "
+              "nth=0: the first one more than that op made last time";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::machine;
     static constexpr uint32_t facets = all_facets;

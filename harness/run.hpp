@@ -46,6 +46,7 @@ class Run {
     Skip step(const Step& s)
     {
         first_.at_step(static_cast<int>(&s - case_.steps.data()));
+        op_ = s.op;
         const Skip skip = Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
         return skip == Skip::not_made && case_.world.check_errors ? use_of_nothing(s) : skip;
     }
@@ -98,9 +99,12 @@ class Run {
     // ---- calls ----
     template <class F> auto call(F f)
     {
+        if (std::exchange(fails_beyond_, false))
+            machine_.arm_fault(1 + fallible_[op_]);
         machine_.begin_call();
         auto rc = f();
         const unsigned fired = machine_.end_call();
+        fallible_[op_] = machine_.fallible_calls();
         if (!failed() && machine_.locks_held())
             session_.fail({RuleId::no_progress,
                            0,
@@ -264,7 +268,11 @@ class Run {
         o.abrupt.v ? void(abrupt_ = true) : void(measured_.set(o.dev.v));
         return Skip::executed;
     }
-    Skip perform(const ops::Fail& o) { return machine_.arm_fault(o.nth.v), Skip::executed; }
+    Skip perform(const ops::Fail& o)
+    {
+        fails_beyond_ = o.nth.v == 0;
+        return machine_.arm_fault(o.nth.v), Skip::executed;
+    }
     Skip perform(const ops::FailOpen& o)
     {
         if (auditor_.promises(DMAUDIT_TRAIT_PROCESS_WIDE))
@@ -295,6 +303,9 @@ class Run {
     std::bitset<MachineSpec::most> measured_;                      // devices
     std::optional<uint64_t> fails_open_;                           // at which platform call
     std::array<Capacity, MachineSpec::most> capacity_{}, fresh_{}; // at the end and of a fresh instance
+    uint8_t op_ = 0;                              // of the step that is carried out
+    std::array<uint64_t, op_count> fallible_{};   // platform calls that may fail, inside the last call of each op
+    bool fails_beyond_ = false;                   // the next one fails if it makes more
     int returned_ = DMAUDIT_OK;
     bool abrupt_ = false;                                          // what is alive at the end is not given back
 };

@@ -133,7 +133,7 @@ void Streams::next(Case& out)
         return;
     }
     default:
-        generate(seed, p, out, kind == lengthy || kind == errs_long ? max_steps : 32u);
+        generate(seed, p, out, kind == lengthy || kind == errs_long ? max_steps : 0u);
         if (kind == mutants) {
             chain_ = out;
             left_ = mutants_in_a_chain;

@@ -139,7 +139,7 @@ void libfuzzer(const Job& job, Progress& p, int progress_fd, const char* program
                                   fmt::format("--progress={}", progress_fd), fmt::format("-runs={}", job.budget),
                                   fmt::format("-seed={}", 1 + first_of(job.seed) % 0x7fffffff),
                                   // as in fuzz/*.options; nothing is written, and the page says what was found
-                                  "-max_len=1024", "-len_control=0", "-entropic=0", "-timeout=0", "-rss_limit_mb=2560",
+                                  "-max_len=2048", "-len_control=0", "-entropic=0", "-timeout=0", "-rss_limit_mb=2560",
                                   "-exact_artifact_path=/dev/null", "-verbosity=0", "-detect_leaks=0"};
     if (const std::string names = off(job.switches); !names.empty())
         args.push_back("--without=" + names);

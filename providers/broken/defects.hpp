@@ -131,7 +131,7 @@ constexpr size_t dma_buf_defect_count = 24;
 extern const Defect dma_buf_defects[dma_buf_defect_count];
 constexpr size_t crash_defect_count = 7;
 extern const Defect crash_defects[crash_defect_count];
-constexpr size_t parameter_defect_count = 36;
+constexpr size_t parameter_defect_count = 37;
 extern const Defect parameter_defects[parameter_defect_count];
 extern const dmaudit_dma_buf dma_buf_as_it_is;
 // With the hooks of the defect.

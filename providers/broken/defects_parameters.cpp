@@ -107,6 +107,16 @@ const auto maps_across = changed(streaming_as_it_is, [](auto& t) {
         return real().streaming->map_single(to(ctx), &open, cpu, direction, out);
     };
 });
+const auto maps_nothing = changed(streaming_as_it_is, [](auto& t) {
+    t.map_single = [](void* ctx, const dmaudit_request* r, void* cpu, uint32_t direction, dmaudit_mapping* out) {
+        dmaudit_request some = *r;
+        some.size += r->size == 0;
+        const int rc = real().streaming->map_single(to(ctx), &some, cpu, direction, out);
+        if (rc == DMAUDIT_OK)
+            out->size = r->size;
+        return rc;
+    };
+});
 
 // ---- pages and tables
 
@@ -292,6 +302,9 @@ const Defect parameter_defects[parameter_defect_count] = {
     {.name = "broken-map-ignores-boundary",
      .summary = "ignores the boundary of a single mapping",
      .streaming = &maps_across},
+    {.name = "broken-maps-nothing",
+     .summary = "maps no bytes, as if they were one",
+     .streaming = &maps_nothing},
     {.name = "broken-alloc-ignores-boundary",
      .summary = "ignores the boundary of an allocation",
      .before_alloc = [](Instance&, dmaudit_request& r, dmaudit_block&) { return r.boundary = 0, false; }},
