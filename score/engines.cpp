@@ -179,8 +179,8 @@ constexpr Engine all_engines[] = {
      random_cases},
     {"properties", "the streams of cases that the property suite tries, in its proportions", properties_streams},
     {"structured", "libFuzzer with the structured mutator, guided by coverage and state transitions", fuzzer},
-    {"bytes", "libFuzzer with its own mutators, guided likewise", fuzzer},
-    {"exhaustive", "every case of small scopes, one move deeper each time (dmaudit verify)", exhaustive},
+    {"bytes", "libFuzzer with its own mutators, guided likewise", fuzzer, true},
+    {"exhaustive", "every case of small scopes, one move deeper each time (dmaudit verify)", exhaustive, true},
 };
 
 } // namespace

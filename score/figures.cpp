@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 namespace dmaudit::score {
 namespace {
@@ -139,6 +140,16 @@ Total total(const Campaign& c, size_t engine)
     }
     sum.alive = survival(std::move(all));
     return sum;
+}
+
+std::string budget_text(const Campaign& c)
+{
+    std::string others;
+    for (const Engine* e : c.engines)
+        if (c.budget_of(*e) != c.budget)
+            others += fmt::format("{}{}", others.empty() ? "" : ", ", e->name);
+    return fmt::format("{} executions{}", c.budget,
+                       others.empty() ? "" : fmt::format(" ({}: {})", others, c.comparison_budget));
 }
 
 std::vector<uint64_t> marks_of_survival(uint64_t budget)

@@ -2,6 +2,7 @@
 #pragma once
 #include "score/trial.hpp"
 
+#include <algorithm>
 #include <optional>
 
 namespace dmaudit::score {
@@ -9,9 +10,15 @@ namespace dmaudit::score {
 struct Campaign {
     std::vector<Subject> subjects;
     std::vector<const Engine*> engines;
-    uint64_t seeds = 1, budget = 0;
+    uint64_t seeds = 1, budget = 0, comparison_budget = ~uint64_t{0};
     Switches switches;
     std::vector<Trial> trials; // [subject][engine][seed]
+
+    // Executions of a trial.
+    uint64_t budget_of(const Engine& e) const
+    {
+        return e.for_comparison ? std::min(budget, comparison_budget) : budget;
+    }
 
     size_t index(size_t subject, size_t engine, uint64_t seed) const
     {
@@ -68,5 +75,8 @@ Total total(const Campaign&, size_t engine);
 
 // 100, 1000, ... up to the budget, and the budget itself.
 std::vector<uint64_t> marks_of_survival(uint64_t budget);
+
+// "100 executions (bytes, exhaustive: 10)".
+std::string budget_text(const Campaign&);
 
 } // namespace dmaudit::score

@@ -131,6 +131,24 @@ TEST(Total, what_did_not_run_is_no_miss)
     EXPECT_EQ(total(c, 0).by_none, 0u);
 }
 
+TEST(Text, an_engine_for_comparison_has_a_budget_of_its_own_and_says_nothing_of_what_is_beyond)
+{
+    Campaign c = two_bugs();
+    EXPECT_EQ(budget_text(c), "1000 executions");
+    c.engines = {&engines()[0], engine_named("bytes")};
+    ASSERT_TRUE(c.engines[1] && c.engines[1]->for_comparison);
+    c.trials.resize(8, trial(Trial::missed, 100));
+    c.comparison_budget = 2000;
+    EXPECT_EQ(c.budget_of(*c.engines[1]), 1000u) << "never more than the others";
+    c.comparison_budget = 100;
+    EXPECT_EQ(c.budget_of(*c.engines[0]), 1000u);
+    EXPECT_EQ(budget_text(c), "1000 executions (bytes: 100)");
+    const std::string text = as_text(c, {});
+    const size_t row = text.rfind("\nbytes");
+    ASSERT_NE(row, text.npos);
+    EXPECT_TRUE(text.substr(row, text.find('\n', row + 1) - row).ends_with("-")) << text;
+}
+
 TEST(Header, tells_line_and_key_of_what_it_cannot_read)
 {
     const std::string head = "Id: a\nFamily: A reuse\nReal: own\nDoc: what it does\n";

@@ -90,6 +90,7 @@ std::string as_json(const Campaign& c, const Style& style)
                             {"engines", by}});
     }
     const Json all = {{"score", 1},          {"command", style.command}, {"seeds", c.seeds}, {"budget", c.budget},
+                      {"comparison_budget", std::min(c.budget, c.comparison_budget)},
                       {"switched_off", off}, {"engines", engines},       {"bugs", subjects}};
     return all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -163,7 +163,9 @@ std::string survivors(const Campaign& c)
         const Total t = total(c, e);
         out += fmt::format("<tr><td>{}{}</td>", key(e), c.engines[e]->name);
         for (const uint64_t m : marks)
-            out += fmt::format("<td class='n'>{:.1f} %</td>", 100 * t.alive.at(static_cast<double>(m)));
+            out += m > c.budget_of(*c.engines[e])
+                       ? "<td class='n'>-</td>"
+                       : fmt::format("<td class='n'>{:.1f} %</td>", 100 * t.alive.at(static_cast<double>(m)));
         out += "</tr>\n";
     }
     return out + "</table></div>\n";
@@ -241,14 +243,14 @@ std::string as_page(const Campaign& c, const Style& style)
     return fmt::format(
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
         "content='width=device-width,initial-scale=1'>\n<title>dmaudit score</title>\n<style>{}</style></head><body>\n"
-        "<h1>dmaudit score</h1>\n<p class='soft'>{} bugs, {} seed{} for each engine, at most {} executions a trial. "
+        "<h1>dmaudit score</h1>\n<p class='soft'>{} bugs, {} seed{} for each engine, at most {} for a trial. "
         "<code>{}</code></p>\n{}{}\n<h2>How long bugs live</h2>\n<p>The share of trials (one bug, one seed) in which "
         "nothing "
         "was found yet, after so many executions; Kaplan-Meier, with bands of 95 %. Lower is better.</p>\n{}{}\n"
         "<h2>Bug by bug</h2>\n<p>{} The bar is the median on the axis of the curves. Figures below say how many trials found it where "
         "not all "
         "did, and which rules were named that are not expected.</p>\n{}</body></html>\n",
-        style_sheet, c.subjects.size(), c.seeds, c.seeds == 1 ? "" : "s", c.budget, escaped(style.command), off,
+        style_sheet, c.subjects.size(), c.seeds, c.seeds == 1 ? "" : "s", budget_text(c), escaped(style.command), off,
         summary(c), curves(c), "<p></p>" + survivors(c), how_often, bugs(c));
 }
 

@@ -132,7 +132,9 @@ std::string survivors(const Campaign& c)
         const Total t = total(c, e);
         out += fmt::format("{:<24}", c.engines[e]->name);
         for (const uint64_t m : marks)
-            out += fmt::format("{:>6.1f} %", 100 * t.alive.at(static_cast<double>(m)));
+            out += m > c.budget_of(*c.engines[e])
+                       ? fmt::format("{:>8}", "-")
+                       : fmt::format("{:>6.1f} %", 100 * t.alive.at(static_cast<double>(m)));
         out += "\n";
     }
     return out;
@@ -194,8 +196,8 @@ std::string as_text(const Campaign& c, const Style& style)
         if (!(c.switches.*w.member))
             off += fmt::format("without {}: {}\n", w.name, w.effect);
     const Waiting any = waiting(std::vector<Lasted>(c.seeds, {1, true}));
-    return fmt::format("{} bugs, {} seed{}, budget {} executions\n{}\n{}{}\n{}\n{}\n{}", c.subjects.size(), c.seeds,
-                       c.seeds == 1 ? "" : "s", c.budget, off, style.details ? detailed_table(c) : brief_table(c),
+    return fmt::format("{} bugs, {} seed{}, budget {}\n{}\n{}{}\n{}\n{}\n{}", c.subjects.size(), c.seeds,
+                       c.seeds == 1 ? "" : "s", budget_text(c), off, style.details ? detailed_table(c) : brief_table(c),
                        !style.details ? ""
                        : c.seeds == 1 ? "(seconds: of CPU time)\n"
                                       : fmt::format("(a..b: an interval that holds the median with {:.0f} %; seconds: "

@@ -24,6 +24,7 @@ struct Job {
 struct Engine {
     std::string_view name, what;
     void (*run)(const Job&, Progress& progress, int progress_fd);
+    bool for_comparison = false; // with a budget of its own: it would use up a large one on most bugs
 };
 std::span<const Engine> engines();
 const Engine* engine_named(std::string_view name);

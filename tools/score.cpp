@@ -15,9 +15,9 @@ struct Options {
     std::vector<std::string> engines;
     std::string subjects, of, json, html, without, seeds_folder, programs;
     score::Places places;
-    uint64_t seeds = 3, budget = 100'000;
+    uint64_t seeds = 1, budget = 1'500'000, comparison_budget = 50'000;
     unsigned jobs = 2;
-    double time_limit = 120;
+    double time_limit = 600;
     bool quick = false, details = false, strict = false;
     uint64_t within = 0;
     std::string command;
@@ -127,12 +127,13 @@ int run(Options o)
     }
     c.seeds = o.seeds;
     c.budget = o.budget;
+    c.comparison_budget = o.comparison_budget;
     c.trials.resize(c.subjects.size() * c.engines.size() * c.seeds);
     std::vector<score::Job> jobs;
     for (const score::Subject& s : c.subjects)
         for (const score::Engine* e : c.engines)
             for (uint64_t seed = 0; seed < c.seeds; seed++)
-                jobs.push_back({&s, e, seed + 1, c.budget, c.switches, o.programs, o.seeds_folder});
+                jobs.push_back({&s, e, seed + 1, c.budget_of(*e), c.switches, o.programs, o.seeds_folder});
     const bool terminal = isatty(STDERR_FILENO) == 1;
     size_t ended = 0;
     score::run_trials(jobs, o.jobs, {o.time_limit, 20}, [&](size_t i, const score::Trial& t) {
@@ -168,6 +169,10 @@ Action add_score(CLI::App& app)
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
     app.add_option("--budget", o->budget, "executions of a trial")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 2'000'000'000));
+    app.add_option("--comparison-budget", o->comparison_budget,
+                   "the same, of the engines that are there for comparison: bytes and exhaustive")
         ->capture_default_str()
         ->check(CLI::Range(1, 2'000'000'000));
     app.add_option("--jobs", o->jobs, "trials at a time")->capture_default_str()->check(CLI::Range(1, 256));
