@@ -68,6 +68,7 @@ int minimise_file(const Options& o)
     Runner runner(*provider, session, o.isolate);
     const Case& c = loaded.value;
     constexpr unsigned looks = 3;
+    stop_at_signals();
     Result first = runner.run_times(c, looks);
     const bool varies = first.violation && first.violation->rule == RuleId::not_deterministic;
     if (!first.violation) {
@@ -81,7 +82,6 @@ int minimise_file(const Options& o)
                    runner.isolated() ? "" : "; with --isolate no run sees what another one left behind");
     const unsigned times = varies ? 2 : 1;
     const BugKey key = key_of(c, first);
-    stop_at_signals();
     Minimised small = minimise(c, [&](const Case& k) { return key_of(k, runner.run_times(k, times)) == key; },
                                {o.tries, looks, [] { return stopped_by != 0; }});
     if (!small.deterministic) {

@@ -19,7 +19,7 @@ namespace {
 
 struct Options {
     std::string provider = "builtin", facet = "streaming", scope = "small", findings = "findings", state;
-    unsigned depth = 3, threads = 1, most_findings = 0, alive = 0;
+    unsigned depth = 3, threads = 1, most_findings = 0, most_deaths = 100, alive = 0;
     uint64_t runs = 0;
     double seconds = 0;
     bool no_merge = false, no_adversary = false, list = false, in_process = false;
@@ -187,6 +187,7 @@ int verify(const Options& o)
     limits.executions = o.runs;
     limits.findings = o.most_findings;
     limits.isolate = !o.in_process;
+    limits.deaths = o.most_deaths;
     Verifier* running = nullptr;
     const auto save = [&] {
         const std::string error = o.state.empty() ? "" : write_file(o.state, running->save());
@@ -269,6 +270,10 @@ Action add_verify(CLI::App& app)
     app.add_option("--seconds", o->seconds, "stop after so many seconds");
     app.add_option("--runs", o->runs, "stop after about so many executions, when what was begun is done");
     app.add_option("--most-findings", o->most_findings, "stop after so many different findings");
+    app.add_option(
+           "--most-deaths", o->most_deaths,
+           "stop after so many moves that the process did not survive (one that hangs counts as ten); 0: no limit")
+        ->capture_default_str();
     app.add_option("--state", o->state,
                    "a file that the search is kept in: it goes on from there if the file exists, and can be given more depth");
     app.add_option("--findings", o->findings, "folder for minimised cases")->capture_default_str();
