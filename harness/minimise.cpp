@@ -126,10 +126,12 @@ class Minimiser {
 
     // One object where two would do. Every use of the later one goes to the earlier one, which is made in its own way
     // or in that of the other; where both are given back, once is enough. Then single uses: the earlier the object, the
-    // simpler.
+    // simpler. Small cases only, as with pairs.
     bool share_objects()
     {
         bool any = false;
+        if (best_.value.count > 16)
+            return false;
         for (unsigned later = best_.value.count; later-- > 1 && !spent();)
             for (unsigned earlier = 0; earlier < std::min<unsigned>(later, best_.value.count); earlier++)
                 if (try_one_for_two(earlier, later)) {

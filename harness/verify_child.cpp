@@ -65,8 +65,10 @@ bool receive(std::string& arrived, size_t& chunk, Reached& r)
     chunk = m.chunk;
     r.states.resize(m.states);
     r.failures.resize(m.failures);
-    std::memcpy(static_cast<void*>(r.states.data()), arrived.data() + sizeof m, states);
-    std::memcpy(static_cast<void*>(r.failures.data()), arrived.data() + sizeof m + states, failures);
+    if (states)
+        std::memcpy(static_cast<void*>(r.states.data()), arrived.data() + sizeof m, states);
+    if (failures)
+        std::memcpy(static_cast<void*>(r.failures.data()), arrived.data() + sizeof m + states, failures);
     r.counts = m.counts;
     r.by_op = m.by_op;
     r.executions = m.executions;

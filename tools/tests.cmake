@@ -32,7 +32,7 @@ endif()
 dmaudit_test(harness_verify_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_child_test.cpp LINK dmaudit_harness dmaudit_providers)
 dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 
-dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties)
+dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties TIMEOUT 900)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
