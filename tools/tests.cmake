@@ -29,14 +29,14 @@ if(DMAUDIT_TESTS)
   set_tests_properties(harness_verify_quick_test PROPERTIES LABELS quick TIMEOUT 600)
 endif()
 # Waits for a provider that does not come back.
-dmaudit_test(harness_verify_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_child_test.cpp LINK dmaudit_harness dmaudit_providers)
+dmaudit_test(harness_verify_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_child_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 
 dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties TIMEOUT 900)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
-  set_tests_properties(cli_test PROPERTIES LABELS quick TIMEOUT 300)
+  set_tests_properties(cli_test PROPERTIES LABELS quick TIMEOUT 900)
   # No false alarm in five million conforming operations. By hand: tools/campaign.sh build/release/bin/dmaudit 100000000
   add_test(NAME conforming_campaign COMMAND bash ${CMAKE_SOURCE_DIR}/tools/campaign.sh $<TARGET_FILE:dmaudit> 5000000)
   set_tests_properties(conforming_campaign PROPERTIES LABELS campaign TIMEOUT 600 COST 500)
