@@ -151,13 +151,11 @@ bool Verifier::Search::blame(AtWork& at, bool hung, bool patient)
 {
     Reached::Failure f{at.value, {hung ? RuleId::no_progress : RuleId::provider_crash, 0, uint8_t{op_count}}, 1};
     const uint64_t code = at.code;
-    if (code != AtWork::on_the_way) {
-        const Result alone = Child(provider).run(f.value);
-        if (alone.violation)
-            f.key = key_of(f.value, alone);
-        else if (hung && !patient)
-            return false;
-    }
+    const Result alone = code == AtWork::on_the_way ? Result{} : Child(provider).run(f.value);
+    if (alone.violation)
+        f.key = key_of(f.value, alone);
+    else if (hung && !patient)
+        return false;
     f.value.expect = {Expect::violation, f.key.rule};
     const auto same = [&](const Deadly& d) { return d.node == at.node && d.code == code; };
     if (std::any_of(deadly.begin(), deadly.end(), same)) {
@@ -220,7 +218,7 @@ bool Verifier::Search::expand_in_children(size_t n, std::vector<Reached>& out)
         if (limits.deaths && result.deaths >= limits.deaths) {
             Reached died;
             for (const Deadly& d : deadly)
-                died.add(d.failure);
+                d.code == AtWork::on_the_way ? void(died.strayed++) : died.add(d.failure);
             out.assign(1, died);
             return false;
         }

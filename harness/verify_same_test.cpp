@@ -1,5 +1,5 @@
 // A search finds the same however it is run: merged or not, on one thread or two, at once or in parts.
-#include "harness/verify.hpp"
+#include "harness/verify_testing.hpp"
 
 #include "harness/walker.hpp"
 #include "providers/providers.hpp"
@@ -139,21 +139,6 @@ TEST(StateKeys, WithTheSameKeyTheFutureIsTheSame)
         compare(provider, "dma_buf", "deep", 2, 100);
         compare(provider, "streaming", "bounce", 2, 100);
         compare(provider, "coherent", "iommu", 2, 100);
-    }
-}
-
-void expect_same(const VerifyResult& a, const VerifyResult& b)
-{
-    EXPECT_EQ(a.levels, b.levels);
-    EXPECT_EQ(a.complete, b.complete);
-    EXPECT_EQ(a.executions, b.executions);
-    EXPECT_EQ(a.by_op, b.by_op);
-    ASSERT_EQ(a.findings.size(), b.findings.size());
-    for (size_t i = 0; i < a.findings.size(); i++) {
-        EXPECT_EQ(a.findings[i].key, b.findings[i].key);
-        EXPECT_EQ(a.findings[i].value, b.findings[i].value);
-        EXPECT_EQ(a.findings[i].cases, b.findings[i].cases);
-        EXPECT_EQ(a.findings[i].depth, b.findings[i].depth);
     }
 }
 
