@@ -142,6 +142,8 @@ uint64_t word(Shape shape, const World& w, unsigned code)
         i = sg_words[code & 31];
         break;
     case Shape::lie: // one in 16, and only where mistakes are wanted
+    case Shape::memory:
+    case Shape::context:
         i = w.mode == Mode::conforming || (code & 15) != 15 ? 0 : 1 + (code >> 4) % (list.size() - 1);
         break;
     default:
@@ -283,6 +285,8 @@ uint64_t value_of(const Context& c, size_t field, uint16_t code)
     case Shape::sg_shape:
     case Shape::cache_op:
     case Shape::hint:
+    case Shape::memory:
+    case Shape::context:
         return word(shape, w, code);
     }
     return 0;

@@ -20,8 +20,8 @@ enum At : unsigned {
 }; // three devices
 enum LiteralAt : unsigned { at_n_banks = 3, at_n_devices = 4, at_line = 6, at_literal_page = 8 };
 
-// In the byte of the mode: bit 0 says conforming, and all of these that mappings are tested for their error.
-constexpr uint8_t checks = 14;
+// In the byte of the mode: bit 0 says conforming, and all bits of one of these that this mode of strictness is on.
+constexpr uint8_t strict_bits[std::size(strict_modes)] = {0x0e, 0x30, 0xc0};
 
 constexpr uint64_t four_gib = uint64_t{1} << 32;
 
@@ -160,15 +160,18 @@ size_t read_header(std::span<const uint8_t> bytes, World& world, Expect& expect)
                                            : Expect{};
 
     const Mode mode = h[at_mode] & 1 ? Mode::conforming : Mode::hostile;
+    Strict strict;
+    for (size_t i = 0; i < std::size(strict_modes); i++)
+        strict.*strict_modes[i].on = (h[at_mode] & strict_bits[i]) == strict_bits[i];
     world = World{};
     if (h[at_format] == literal_world && bytes.size() >= cell_bytes && read_literal(bytes, world)) {
         world.mode = mode;
-        world.check_errors = (h[at_mode] & checks) == checks;
+        world.strict = strict;
         return cell_bytes * (1u + world.n_banks + 2u * world.n_devices);
     }
     world = World{};
     world.mode = mode;
-    world.check_errors = (h[at_mode] & checks) == checks;
+    world.strict = strict;
     world.page = page_of(h[at_page] & 15);
     world.line = line_of(h[at_page] >> 4);
     sizes_of(h[at_banks] & 15, world);
@@ -192,7 +195,9 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
     for (size_t i = 0; i < cell_bytes; i++)
         out[i] = 0;
     out[at_format] = version;
-    out[at_mode] = static_cast<uint8_t>((w.mode == Mode::conforming) | (w.check_errors ? checks : 0));
+    out[at_mode] = w.mode == Mode::conforming;
+    for (size_t i = 0; i < std::size(strict_modes); i++)
+        out[at_mode] |= w.strict.*strict_modes[i].on ? strict_bits[i] : 0;
     out[at_expect] = static_cast<uint8_t>(expect.kind == Expect::clean       ? 1
                                           : expect.kind == Expect::violation ? 1 + static_cast<unsigned>(expect.rule)
                                                                              : 0);

@@ -75,7 +75,7 @@ void Run::give_back_dma_bufs()
 void Run::give_everything_back()
 {
     machine_.arm_fault(0);
-    auditor_.check_errors(false);
+    auditor_.be_strict({});
     for (uint32_t i = 0; i < auditor_.buffers().live_count() && !failed(); i++)
         expect_contents(auditor_.buffers()[auditor_.buffers().live(i)].at, false, false);
     for (uint32_t i = 0; i < auditor_.blocks().live_count() && !failed(); i++)
@@ -226,7 +226,7 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     Auditor& auditor = session.auditor();
     const bool conforming = c.world.mode == Mode::conforming;
     auditor.forward_illegal(!conforming);
-    auditor.check_errors(c.world.check_errors);
+    auditor.be_strict(c.world.strict);
     auditor.cells = cells;
     auditor.trace = trace;
     auto* steps = dynamic_cast<StepTrace*>(trace);

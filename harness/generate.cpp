@@ -19,8 +19,8 @@ constexpr Profile all_profiles[] = {
     {"dma_buf", facet_dma_buf | facet_coherent | facet_opaque | facet_pool, Mode::conforming},
     {"opaque", facet_opaque, Mode::conforming},
     {"noncoherent", facet_noncoherent, Mode::conforming},
-    {"hostile", all_facets, Mode::hostile},
-    {"mixed", all_facets, Mode::conforming, true},
+    {"hostile", all_facets | facet_strict, Mode::hostile},
+    {"mixed", all_facets | facet_strict, Mode::conforming, true},
 };
 
 } // namespace
@@ -61,7 +61,7 @@ void Generator::step(bool war)
     const bool careless = war ? rng_.chance(1, 3) : !hostile && rng_.chance(1, 24);
     if (war && careless && rng_.chance(1, 2) && err_in_release())
         return;
-    const bool first_test = out_.world.check_errors && out_.count && test(s) && rng_.chance(15, 16);
+    const bool first_test = out_.world.strict.check_errors && out_.count && test(s) && rng_.chance(15, 16);
     const bool first_write = !first_test && out_.count && rng_.chance(1, 3) && fill(s);
     for (unsigned tries = 0, op = 0; !first_test && !first_write && tries < 24; tries++) {
         if (tries % 6 == 0) // an op that does not fit gets a few chances: else easy ones drive out the rest
@@ -118,6 +118,8 @@ const World& Generator::make_world()
             out_.world = small;
     }
     out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
+    if (out_.world.mode == Mode::conforming || rng_.chance(3, 4)) // few get far who are strict with themselves
+        out_.world.strict.weak_order = out_.world.strict.single_fetch = false;
     if (profile_.facets == facet_pool) // a device behind an IOMMU has none
         for (DeviceSpec& d : out_.world.devices)
             d.iommu = 0;
@@ -141,6 +143,7 @@ void Generator::weigh()
             if (const uint32_t one = 1u << rng_.below(8); one & profile_.facets)
                 families |= one, i++;
     }
+    families |= profile_.facets & facet_strict;
     for (uint8_t op = 0; op < op_count; op++) {
         const bool off = ((specs()[op].facets & families) == 0 || rng_.chance(1, 5)) && profile_.swarm;
         uint32_t w = static_cast<uint32_t>(10 + rng_.below(91));
@@ -162,6 +165,8 @@ void Generator::weigh()
             w /= 4; // it lasts
         if (op == is<ops::DmaBufGet> || op == is<ops::CloseFd> || op == is<ops::DupFd>)
             w /= 2; // three that need the same
+        if (specs()[op].facets == facet_strict)
+            w = out_.world.mode == Mode::hostile ? w / 2 : 0;
         weights_[op] = !contains(profile_, op) || off ? 0 : w;
         total_ += weights_[op];
     }

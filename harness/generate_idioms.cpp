@@ -49,7 +49,7 @@ bool Generator::attempt(uint8_t op)
         if (!phases_.legal(s))
             continue;
         put(s);
-        if (Step t; out_.world.check_errors && !full() && test(t))
+        if (Step t; out_.world.strict.check_errors && !full() && test(t))
             put(t);
         return true;
     }

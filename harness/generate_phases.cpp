@@ -103,7 +103,7 @@ bool Phases::legal_on_mapping(const Step& s, const Known& m, Interval r) const
     const Known* buffer = parent(m);
     if (s.op == is<ops::MappingError>)
         return !p.tested;
-    if (scope_.world().check_errors && name_kind(m.name) == obj_mapping && !p.tested)
+    if (scope_.world().strict.check_errors && name_kind(m.name) == obj_mapping && !p.tested)
         return specs()[s.op].actor == Actor::machine;
     switch (s.op) {
     case is<ops::DeviceRead>:

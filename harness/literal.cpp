@@ -30,8 +30,9 @@ std::string cpp_literal(const Case& c, std::string_view name)
     std::string out = "dmaudit::Case " + std::string(name) + "()\n{\n    using namespace dmaudit;\n    Case c;\n";
     out += "    c.world.page = " + number(w.page) + ";\n    c.world.line = " + number(w.line) + ";\n";
     out += std::string("    c.world.mode = Mode::") + (w.mode == Mode::conforming ? "conforming" : "hostile") + ";\n";
-    if (w.check_errors)
-        out += "    c.world.check_errors = true;\n";
+    for (const StrictMode& mode : strict_modes)
+        if (w.strict.*mode.on)
+            out += "    c.world.strict." + std::string(mode.name) + " = true;\n";
     out += "    c.world.n_banks = " + std::to_string(w.n_banks) + ";\n";
     for (unsigned b = 0; b < w.n_banks; b++)
         out += "    c.world.banks[" + std::to_string(b) + "] = {" + number(w.banks[b].phys) + ", " +

@@ -17,9 +17,9 @@
         c.world.n_banks = 1;                                                                                           \
         c.world.banks[0] = {0x80000000u, 0x100000u};                                                                   \
         c.world.n_devices = 2;                                                                                         \
-        c.world.devices[0] = {0xffffffffu, 0u, 0u, 0u};                                                                    \
-        c.world.devices[1] = {0xffffffffffffffffu, 4096u, 1u, 0u};                                                         \
-        c.push({*op_named("buffer"), {name_of(obj_buffer, 0), 300u, 16u}});                                            \
+        c.world.devices[0] = {0xffffffffu, 0u, 0u, 0u};                                                                \
+        c.world.devices[1] = {0xffffffffffffffffu, 4096u, 1u, 0u};                                                     \
+        c.push({*op_named("buffer"), {name_of(obj_buffer, 0), 300u, 16u, 0u}});                                        \
         c.push(                                                                                                        \
             {*op_named("map_single"), {name_of(obj_mapping, 0), name_of(obj_buffer, 0), 0u, 300u, 2u, 0u, 0u, 0u}});   \
         c.push({*op_named("unmap_single"), {name_of(obj_mapping, 0), 0xffffffffffffffffu, 0u, 1u}});                   \
@@ -72,7 +72,7 @@ TEST(Literal, each_step_carries_its_text)
               "    c.world.banks[0] = {0x80000000u, 0x40000u}; // address, bytes\n"
               "    c.world.n_devices = 1;\n"
               "    c.world.devices[0] = {0xffffffffu, 0u, 0u, 0u}; // limit, offset, coherent, iommu\n"
-              "    c.push({*op_named(\"buffer\"), {name_of(obj_buffer, 0), 8u, 0u}}); // b0 = buffer size=8\n"
+              "    c.push({*op_named(\"buffer\"), {name_of(obj_buffer, 0), 8u, 0u, 0u}}); // b0 = buffer size=8\n"
               "    c.expect = {Expect::clean, RuleId::none};\n"
               "    return c;\n"
               "}\n");

@@ -194,7 +194,8 @@ class Minimiser {
                 break;
         }
         change([](World& w) { w.line = 64; });
-        change([](World& w) { w.check_errors = false; });
+        for (const StrictMode& mode : strict_modes)
+            change([&](World& w) { w.strict.*mode.on = false; });
         change([](World& w) { // pages of 4 KiB, in the same number
             const uint64_t scale = w.page / 4096;
             w.page = 4096;
@@ -296,6 +297,7 @@ class Minimiser {
     }
 
     // Another op that makes the same kind of object, with what both have in common: map_single for map_single_within.
+    // What gives the object back may have to be of the same family then: release_pool for managed_release.
     bool plainer_kinds()
     {
         bool any = false;
@@ -310,13 +312,36 @@ class Minimiser {
                     continue;
                 Case c = best_.value;
                 c.steps[i] = as(op, old);
-                if (accept(c)) {
+                if (accept(c) || try_with_its_end(c, i)) {
                     any = true;
                     break;
                 }
             }
         }
         return any;
+    }
+    bool try_with_its_end(const Case& c, unsigned maker)
+    {
+        const Step& made = c.steps[maker];
+        for (unsigned i = maker + 1u; i < c.count; i++) {
+            const Step end = c.steps[i];
+            const uint8_t use = layouts()[end.op].use;
+            if (specs()[end.op].ends != Ends::first_use || end.arg[use] != made.arg[layouts()[made.op].def])
+                continue;
+            for (uint8_t op = 0; op < op_count; op++) {
+                if (op == end.op || specs()[op].ends != Ends::first_use ||
+                    layouts()[op].n_names != layouts()[end.op].n_names ||
+                    !(layouts()[op].needs & layouts()[made.op].makes) ||
+                    !(specs()[op].facets & specs()[made.op].facets))
+                    continue;
+                Case both = c;
+                both.steps[i] = as(op, end);
+                if (accept(both))
+                    return true;
+            }
+            return false; // it ends once
+        }
+        return false;
     }
     static Step as(uint8_t op, const Step& old)
     {

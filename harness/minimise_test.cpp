@@ -6,6 +6,8 @@
 #include "harness/text.hpp"
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace dmaudit {
 namespace {
 
@@ -73,6 +75,23 @@ TEST(Minimise, every_accepted_case_is_valid_and_cheaper)
                  return true;
              },
              {20000, 0});
+}
+
+// The bug: a pool is released by the call that belongs to the one that declared it.
+TEST(Minimise, a_plainer_op_takes_with_it_the_one_that_gives_back)
+{
+    const Parsed p = parse("bind\np0 = managed_declare size=4096\nmanaged_release p0\n");
+    ASSERT_TRUE(p.ok) << p.error.message;
+    const auto released = [](const Case& c) {
+        const auto has = [&](std::string_view op) {
+            return std::any_of(c.all().begin(), c.all().end(), [&](const Step& s) { return specs()[s.op].name == op; });
+        };
+        return (has("bind") && has("managed_declare") && has("managed_release")) ||
+               (has("declare_pool") && has("release_pool"));
+    };
+    const Minimised m = minimise(p.value, released);
+    ASSERT_EQ(m.value.count, 2) << print(m.value);
+    EXPECT_EQ(print(m.value.steps[1]), "release_pool p0");
 }
 
 TEST(Minimise, a_plainer_op_takes_the_place_of_one_that_makes_the_same)

@@ -170,7 +170,9 @@ Moves::Values Moves::values(uint8_t op, Shape shape) const
     case Shape::seed:
         return {1};
     case Shape::lie:
-        return {lie_none}; // clients conform
+    case Shape::memory:
+    case Shape::context:
+        return {0}; // clients conform
     case Shape::cache_op:
         return {DMAUDIT_FLUSH, DMAUDIT_INVALIDATE, DMAUDIT_FLUSH_INVALIDATE};
     case Shape::pages:

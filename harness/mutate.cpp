@@ -219,6 +219,8 @@ struct Taste {
 Step fresh(const Scope& scope, Rng& rng, Actor wanted, bool any, uint32_t facets)
 {
     Step s;
+    if (scope.world().mode == Mode::hostile)
+        facets |= facet_strict;
     do
         s.op = static_cast<uint8_t>(rng.below(op_count));
     while ((!any && specs()[s.op].actor != wanted) || !(specs()[s.op].facets & facets));

@@ -71,6 +71,8 @@ enum class Shape : uint8_t {
     mask,     // an inclusive address, all ones: every address
     low_bits, // 2^n - 1
     hint,     // an attribute that changes nothing of what a client may rely on
+    memory,   // what a client's buffer stands for
+    context,  // task, atomic
 };
 
 struct Enumerator {
@@ -177,7 +179,8 @@ enum Facet : uint32_t {
     facet_scatter = 32,
     facet_managed = 64,
     facet_dma_buf = 128,
-    all_facets = 255
+    all_facets = 255,
+    facet_strict = 256 // only where clients err: conforming ones that are strict with themselves would get nowhere
 };
 
 struct Spec {
@@ -186,15 +189,19 @@ struct Spec {
     Ends ends;
     Actor actor;
     uint32_t facets;
+    bool sleeps; // never for interrupt context or under a spinlock
 };
 
 // A typed view of a step.
 template <class Op> Op unpack(const Step& s)
 {
-    static_assert(sizeof(Op) == sizeof(uint64_t) * Op::fields.size(), "a field is missing in the list of fields");
+    constexpr bool empty = Op::fields.empty();
+    static_assert(empty || sizeof(Op) == sizeof(uint64_t) * Op::fields.size(),
+                  "a field is missing in the list of fields");
     static_assert(Op::fields.size() <= max_args);
     Op op;
-    std::memcpy(static_cast<void*>(&op), s.arg.data(), sizeof op);
+    if constexpr (!empty)
+        std::memcpy(static_cast<void*>(&op), s.arg.data(), sizeof op);
     return op;
 }
 

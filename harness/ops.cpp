@@ -7,7 +7,11 @@ namespace {
 
 template <class... Op> constexpr std::array<Spec, sizeof...(Op)> make_specs(OpList<Op...>)
 {
-    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor, Op::facets}...};
+    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor, Op::facets, requires {Op::sleeps;
+}
+} // namespace
+...
+}; // namespace dmaudit
 }
 constexpr auto all_specs = make_specs(Ops{});
 
@@ -35,6 +39,8 @@ constexpr Enumerator hints[] = {{"none", 0},
                                 {"alloc_single_pages", DMAUDIT_ATTR_ALLOC_SINGLE_PAGES},
                                 {"no_warn", DMAUDIT_ATTR_NO_WARN},
                                 {"privileged", DMAUDIT_ATTR_PRIVILEGED}};
+constexpr Enumerator memories[] = {{"kmalloc", 0}, {"stack", 1}, {"rodata", 2}, {"vmalloc", 3}};
+constexpr Enumerator contexts[] = {{"task", 0}, {"atomic", 1}};
 constexpr Enumerator cache_ops[] = {{"flush", 1}, {"invalidate", 2}, {"flush_invalidate", 3}};
 
 } // namespace
@@ -71,6 +77,10 @@ std::span<const Enumerator> words(Shape s)
         return cache_ops;
     case Shape::hint:
         return hints;
+    case Shape::memory:
+        return memories;
+    case Shape::context:
+        return contexts;
     default:
         return {};
     }

@@ -9,6 +9,7 @@
 #include "harness/ops_pool.hpp"
 #include "harness/ops_scatter.hpp"
 #include "harness/ops_streaming.hpp"
+#include "harness/ops_strict.hpp"
 
 #include <tuple>
 #include <type_traits>
@@ -47,7 +48,7 @@ using Ops =
            ops::ManagedDeclare, ops::ManagedRelease, ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask,
            ops::SetCoherentMask, ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages,
            ops::MapSgtable, ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError,
-           ops::AtEnd, ops::MapSgWithin, ops::Starve, ops::FailOpen>;
+           ops::AtEnd, ops::MapSgWithin, ops::Starve, ops::FailOpen, ops::Barrier, ops::Context>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

@@ -8,11 +8,14 @@ struct Buffer {
     Def<obj_buffer> out;
     Arg<Shape::size> size;
     Arg<Shape::place> at;
-    static constexpr std::string_view name = "buffer", doc = "the client takes bytes of cached RAM (kmalloc)";
+    Arg<Shape::memory> memory;
+    static constexpr std::string_view name = "buffer",
+                                      doc = "the client takes bytes of cached RAM; memory: what they stand for";
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_streaming | facet_scatter | facet_dma_buf;
-    static constexpr std::array fields{f("", &Buffer::out), f("size", &Buffer::size), f("at", &Buffer::at)};
+    static constexpr std::array fields{f("", &Buffer::out), f("size", &Buffer::size), f("at", &Buffer::at),
+                                       f("memory", &Buffer::memory)};
 };
 struct FreeBuffer {
     Use<obj_buffer> buffer;

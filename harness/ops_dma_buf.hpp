@@ -12,6 +12,7 @@ struct ExportBlock {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ExportBlock::out), f("", &ExportBlock::block)};
 };
 struct ExportPages {
@@ -23,6 +24,7 @@ struct ExportPages {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ExportPages::out), f("pages", &ExportPages::pages), f("at", &ExportPages::at)};
 };
 struct DmaBufFd {
@@ -32,6 +34,7 @@ struct DmaBufFd {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &DmaBufFd::buf)};
 };
 struct DmaBufGet {
@@ -51,6 +54,7 @@ struct DmaBufPut {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &DmaBufPut::buf)};
 };
 struct CloseFd {
@@ -60,6 +64,7 @@ struct CloseFd {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("fd", &CloseFd::fd)};
 };
 struct DupFd {
@@ -69,6 +74,7 @@ struct DupFd {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("fd", &DupFd::fd)};
 };
 struct Attach {
@@ -80,6 +86,7 @@ struct Attach {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &Attach::out), f("", &Attach::buf), f("dev", &Attach::dev)};
 };
 struct Detach {
@@ -89,6 +96,7 @@ struct Detach {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &Detach::attachment)};
 };
 struct MapAttachment {
@@ -99,6 +107,7 @@ struct MapAttachment {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &MapAttachment::attachment), f("dir", &MapAttachment::dir)};
 };
 struct UnmapAttachment {
@@ -109,6 +118,7 @@ struct UnmapAttachment {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &UnmapAttachment::attachment), f("lie", &UnmapAttachment::lie)};
 };
 struct BeginCpuAccess {
@@ -121,6 +131,7 @@ struct BeginCpuAccess {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &BeginCpuAccess::buf), f("off", &BeginCpuAccess::off), f("len", &BeginCpuAccess::len), f("dir", &BeginCpuAccess::dir)};
 };
 struct EndCpuAccess {
@@ -133,6 +144,7 @@ struct EndCpuAccess {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &EndCpuAccess::buf), f("off", &EndCpuAccess::off), f("len", &EndCpuAccess::len), f("dir", &EndCpuAccess::dir)};
 };
 struct Kmap {
@@ -155,6 +167,7 @@ struct Vmap {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &Vmap::out), f("", &Vmap::buf)};
 };
 struct MmapDmaBuf {
@@ -167,6 +180,7 @@ struct MmapDmaBuf {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &MmapDmaBuf::out), f("", &MmapDmaBuf::buf), f("pages", &MmapDmaBuf::pages), f("pgoff", &MmapDmaBuf::pgoff)};
 };
 

@@ -10,6 +10,7 @@ struct Bind {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("dev", &Bind::dev)};
 };
 struct Unbind {
@@ -19,6 +20,7 @@ struct Unbind {
     static constexpr Ends ends = Ends::managed;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("dev", &Unbind::dev)};
 };
 struct ManagedAlloc {
@@ -31,6 +33,7 @@ struct ManagedAlloc {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ManagedAlloc::out), f("dev", &ManagedAlloc::dev),
                                        f("size", &ManagedAlloc::size), f("zero", &ManagedAlloc::zero),
                                        f("attrs", &ManagedAlloc::attrs)};
@@ -42,6 +45,7 @@ struct ManagedFree {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ManagedFree::block), f("lie", &ManagedFree::lie)};
 };
 struct ManagedAllocNoncoherent {
@@ -53,6 +57,7 @@ struct ManagedAllocNoncoherent {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ManagedAllocNoncoherent::out), f("dev", &ManagedAllocNoncoherent::dev),
                                        f("size", &ManagedAllocNoncoherent::size),
                                        f("dir", &ManagedAllocNoncoherent::dir)};
@@ -64,6 +69,7 @@ struct ManagedFreeNoncoherent {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ManagedFreeNoncoherent::block), f("lie", &ManagedFreeNoncoherent::lie)};
 };
 struct ManagedDeclare { // the fields of DeclarePool
@@ -76,6 +82,7 @@ struct ManagedDeclare { // the fields of DeclarePool
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ManagedDeclare::out), f("dev", &ManagedDeclare::dev),
                                        f("size", &ManagedDeclare::size), f("at", &ManagedDeclare::at),
                                        f("exclusive", &ManagedDeclare::exclusive)};
@@ -86,6 +93,7 @@ struct ManagedRelease {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ManagedRelease::pool)};
 };
 struct AddAction {
@@ -94,6 +102,7 @@ struct AddAction {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("dev", &AddAction::dev)};
 };
 struct OpenGroup {
@@ -102,6 +111,7 @@ struct OpenGroup {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("dev", &OpenGroup::dev)};
 };
 struct ReleaseGroup {
@@ -112,6 +122,7 @@ struct ReleaseGroup {
     static constexpr Ends ends = Ends::managed;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("dev", &ReleaseGroup::dev), f("nth", &ReleaseGroup::nth)};
 };
 

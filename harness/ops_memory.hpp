@@ -17,6 +17,7 @@ struct AllocCoherent {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_coherent;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &AllocCoherent::out),        f("dev", &AllocCoherent::dev),
                                        f("size", &AllocCoherent::size),   f("align", &AllocCoherent::align),
                                        f("limit", &AllocCoherent::limit), f("zero", &AllocCoherent::zero),
@@ -29,6 +30,7 @@ struct FreeCoherent {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_coherent | facet_opaque;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &FreeCoherent::block), f("lie", &FreeCoherent::lie)};
 };
 struct AllocOpaque {
@@ -41,6 +43,7 @@ struct AllocOpaque {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_opaque;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &AllocOpaque::out), f("dev", &AllocOpaque::dev),
                                        f("size", &AllocOpaque::size), f("attrs", &AllocOpaque::attrs)};
 };
@@ -55,6 +58,7 @@ struct MmapCoherent {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_coherent | facet_opaque | facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &MmapCoherent::out), f("", &MmapCoherent::block),
                                        f("pages", &MmapCoherent::pages), f("pgoff", &MmapCoherent::pgoff),
                                        f("lie", &MmapCoherent::lie)};
@@ -66,6 +70,7 @@ struct Munmap {
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets =
         facet_pool | facet_coherent | facet_opaque | facet_managed | facet_dma_buf;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &Munmap::window)};
 };
 struct AllocNoncoherent {
@@ -78,6 +83,7 @@ struct AllocNoncoherent {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_noncoherent;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &AllocNoncoherent::out), f("dev", &AllocNoncoherent::dev),
                                        f("size", &AllocNoncoherent::size), f("dir", &AllocNoncoherent::dir)};
 };
@@ -100,6 +106,7 @@ struct AllocPages {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_noncoherent;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &AllocPages::out), f("dev", &AllocPages::dev),
                                        f("pages", &AllocPages::pages), f("dir", &AllocPages::dir)};
 };

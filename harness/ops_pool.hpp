@@ -14,6 +14,7 @@ struct DeclarePool {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_pool;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &DeclarePool::out), f("dev", &DeclarePool::dev),
                                        f("size", &DeclarePool::size), f("at", &DeclarePool::at),
                                        f("exclusive", &DeclarePool::exclusive)};
@@ -49,6 +50,7 @@ struct MmapFromPool {
     static constexpr Ends ends = Ends::nothing;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_pool | facet_managed;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &MmapFromPool::out), f("", &MmapFromPool::block),
                                        f("pages", &MmapFromPool::pages), f("pgoff", &MmapFromPool::pgoff),
                                        f("lie", &MmapFromPool::lie)};
@@ -59,6 +61,7 @@ struct ReleasePool {
     static constexpr Ends ends = Ends::first_use;
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_pool;
+    static constexpr bool sleeps = true;
     static constexpr std::array fields{f("", &ReleasePool::pool)};
 };
 

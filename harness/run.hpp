@@ -3,6 +3,7 @@
 #pragma once
 #include "harness/execute.hpp"
 #include "harness/model.hpp"
+#include "harness/scope.hpp"
 
 #include <algorithm>
 #include <bitset>
@@ -47,8 +48,12 @@ class Run {
     {
         first_.at_step(static_cast<int>(&s - case_.steps.data()));
         op_ = s.op;
+        if (atomic_ && specs()[s.op].sleeps && all_made(s)) {
+            session_.fail({RuleId::sleeps_in_atomic, 0, {}, 0, "the call may sleep"});
+            return Skip::illegal;
+        }
         const Skip skip = Ops::visit(s.op, [&]<class Op>() { return perform(unpack<Op>(s)); });
-        return skip == Skip::not_made && case_.world.check_errors ? use_of_nothing(s) : skip;
+        return skip == Skip::not_made && case_.world.strict.check_errors ? use_of_nothing(s) : skip;
     }
     void finish()
     {
@@ -71,6 +76,12 @@ class Run {
     void give_back_dma_bufs();
     // ---- names ----
     bool made(uint64_t name) const { return made_[static_cast<size_t>(obj_index(name_kind(name)))][name_number(name)]; }
+    bool all_made(const Step& s) const // what the step uses
+    {
+        const Layout& l = layouts()[s.op];
+        return std::all_of(l.names.begin(), l.names.begin() + l.n_names,
+                           [&](uint8_t a) { return a == l.def || made(s.arg[a]); });
+    }
     void make(uint64_t name) { made_[static_cast<size_t>(obj_index(name_kind(name)))].set(name_number(name)); }
     Tag tag(uint64_t name) const
     {
@@ -280,6 +291,8 @@ class Run {
         fails_open_ = o.nth.v;
         return Skip::executed;
     }
+    Skip perform(const ops::Barrier&) { return auditor_.barrier(), Skip::executed; }
+    Skip perform(const ops::Context& o) { return atomic_ = o.kind.v != 0, Skip::executed; }
     Skip perform(const ops::Starve& o) { return machine_.starve(o.end.v == 0), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);
     Skip device_access(uint64_t object, uint64_t off, uint64_t len, uint64_t lie, bool write, uint64_t seed);
@@ -307,6 +320,7 @@ class Run {
     std::array<uint64_t, op_count> fallible_{};   // platform calls that may fail, inside the last call of each op
     bool fails_beyond_ = false;                   // the next one fails if it makes more
     int returned_ = DMAUDIT_OK;
+    bool atomic_ = false;                                          // the context
     bool abrupt_ = false;                                          // what is alive at the end is not given back
 };
 } // namespace dmaudit

@@ -70,7 +70,7 @@ Skip Run::perform(const ops::Buffer& o)
     const auto at = o.size.v ? client_offset(case_.world, o.at.v, o.size.v) : std::nullopt;
     if (!at || auditor_.map().first_in({*at, o.size.v}, transition(Event::buffer_alloc).rule))
         return Skip::impossible; // no room there: nobody's mistake
-    const Tag t = auditor_.add_buffer({*at, o.size.v});
+    const Tag t = auditor_.add_buffer({*at, o.size.v}, o.memory.v == 0);
     if (!t)
         return Skip::executed; // a violation: too many
     buffers_[name_number(o.out.v)] = t;

@@ -17,7 +17,8 @@ inline World wild_world(Rng& rng)
     w.page = uint64_t{4096} << 2 * rng.below(3);
     w.line = uint64_t{16} << rng.below(5);
     w.mode = rng.chance(1, 2) ? Mode::conforming : Mode::hostile;
-    w.check_errors = rng.chance(1, 4);
+    for (const StrictMode& mode : strict_modes)
+        w.strict.*mode.on = rng.chance(1, 4);
     w.n_banks = static_cast<uint8_t>(1 + rng.below(max_banks));
     w.n_devices = static_cast<uint8_t>(1 + rng.below(max_devices));
     w.banks = {};

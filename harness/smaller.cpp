@@ -16,7 +16,9 @@ uint64_t value_cost(Shape shape, uint64_t v)
 uint64_t world_cost(const World& w)
 {
     const World plain;
-    uint64_t cost = 0;
+    uint64_t cost = 0, modes = 0;
+    for (const StrictMode& mode : strict_modes)
+        modes += w.strict.*mode.on;
     for (unsigned d = 0; d < w.n_devices; d++) {
         const DeviceSpec& s = w.devices[d];
         cost += (d ? 1000u : 0u) + (s.coherent != 0) + 4u * (s.iommu != 0) + 2u * (s.offset != 0) +
@@ -26,7 +28,7 @@ uint64_t world_cost(const World& w)
     }
     for (unsigned b = 0; b < w.n_banks; b++)
         cost += (b ? 1000u : 0u) + 10u * (w.banks[b].phys != plain.banks[0].phys) + (w.banks[b].size >> 12);
-    return cost + (w.page != plain.page ? 5 * (w.page >> 12) : 0) + (w.line != plain.line ? 5 : 0) + w.check_errors;
+    return cost + (w.page != plain.page ? 5 * (w.page >> 12) : 0) + (w.line != plain.line ? 5 : 0) + modes;
 }
 
 // The name that a step defines.

@@ -129,6 +129,14 @@ class StateWriter {
     }
     static void put(Words& w, std::initializer_list<uint64_t> more) { w.insert(w.end(), more); }
     static void put(Words& w, Range r) { put(w, {r.at, r.len}); }
+    static void put(Words& w, const Held& some, Range of)
+    {
+        for (uint64_t at = of.at; at < of.end();) {
+            const uint64_t next = some.next_edge(at, of.end());
+            put(w, {next, some.touches({at, next - at})});
+            at = next;
+        }
+    }
 
     bool named(Tag buffer) const // by the case: else it goes when it is exported no more
     {
@@ -147,7 +155,7 @@ class StateWriter {
         });
         number(order_of(Kind::buffer), a_.buffers(), [&](Tag t, const BufferRecord& b, Words& w) {
             put(w, b.at);
-            put(w, {named(t)});
+            put(w, {named(t), b.mappable});
         });
         number(order_of(Kind::block), a_.blocks(), [&](Tag, const BlockRecord& b, Words& w) {
             put(w, b.at);
@@ -199,9 +207,16 @@ class StateWriter {
             add(d.coherent_mask);
             add(d.min_align_mask);
         }
-        for (unsigned n = 0; run_.case_.world.check_errors && n < max_names; n++) // by name: a client may ask about them
+        for (unsigned n = 0; run_.case_.world.strict.check_errors && n < max_names;
+             n++) // by name: a client may ask about them
             if (run_.failed_maps_[n])
                 add(n);
+        add(run_.atomic_);
+        Words since;
+        for (const Held* h : {&a_.unordered(), &a_.fetched()}) // empty, but in strict worlds
+            put(since, *h, {0, machine_.ram_size()});
+        for (const uint64_t word : since)
+            add(word);
         const Ledger& l = a_.managed();
         for (unsigned i = 0; i < machine_.spec().n_devices; i++)
             add(l.bound(i));
@@ -225,14 +240,10 @@ class StateWriter {
         put(w, m.target);
         put(w, {m.device, static_cast<uint64_t>(m.direction), reference(m.object), m.reachable, m.bounced, m.blind,
                 reference(m.sg)});
-        put(w, {run_.case_.world.check_errors && m.tested});
+        put(w, {run_.case_.world.strict.check_errors && m.tested});
         const dmaudit_mapping& i = m.inner;
         put(w, {i.device, address(i.cpu), i.bus, i.size, i.direction, i.attrs});
-        for (uint64_t at = m.original.at; at < m.original.end();) {
-            const uint64_t next = m.held.next_edge(at, m.original.end());
-            put(w, {next, m.held.touches({at, next - at})});
-            at = next;
-        }
+        put(w, m.held, m.original);
     }
 
     // ---- bytes ----

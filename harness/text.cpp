@@ -65,7 +65,11 @@ std::string print(const Case& c)
         std::string(text_header) + "1\nworld page=" + decimal(w.page) + " line=" + decimal(w.line) + " banks=";
     for (unsigned b = 0; b < w.n_banks; b++)
         out += (b ? "," : "") + bytes(w.banks[b].size) + "@" + hex(w.banks[b].phys);
-    out += device(w.devices[0]) + (w.check_errors ? " check_errors=yes" : "") + (w.mode == Mode::conforming ? " mode=conforming\n" : "\n");
+    out += device(w.devices[0]);
+    for (const StrictMode& mode : strict_modes)
+        if (w.strict.*mode.on)
+            out += " " + std::string(mode.name) + "=yes";
+    out += (w.mode == Mode::conforming ? " mode=conforming\n" : "\n");
     for (unsigned d = 1; d < w.n_devices; d++)
         out += "device" + device(w.devices[d]) + "\n";
     for (const Step& s : c.all())

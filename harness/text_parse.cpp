@@ -203,8 +203,11 @@ class Parser {
 
     void world()
     {
-        static constexpr std::string_view known[] = {"page",   "line",  "banks",        "coherent", "limit",
-                                                     "offset", "iommu", "check_errors", "mode"};
+        static constexpr std::string_view known[] = {"page",         "line",       "banks",       "coherent",
+                                                     "limit",        "offset",     "iommu",       "mode",
+                                                     "check_errors", "weak_order", "single_fetch"};
+        constexpr size_t modes = std::size(known) - std::size(strict_modes);
+        static_assert(known[modes] == strict_modes[0].name && known[modes + 2] == strict_modes[2].name);
         if (!early("world"))
             return;
         if (world_seen_ || case_.world.n_devices > 1)
@@ -227,13 +230,14 @@ class Parser {
                 return number("offset", s, w.devices[0].offset);
             case 6:
                 return argument("iommu", Shape::flag, s, w.devices[0].iommu);
-            case 7: {
+            default: {
+                const StrictMode& mode = strict_modes[i - modes];
                 uint64_t on = 0;
-                const bool ok = argument("check_errors", Shape::flag, s, on);
-                w.check_errors = on != 0;
-                return ok && (on <= 1 || fail("expected no or yes for 'check_errors', found " + quoted(s)));
+                const bool ok = argument(mode.name, Shape::flag, s, on);
+                w.strict.*mode.on = on != 0;
+                return ok && (on <= 1 || fail("expected no or yes for " + quoted(mode.name) + ", found " + quoted(s)));
             }
-            default:
+            case 7:
                 w.mode = s == "conforming" ? Mode::conforming : Mode::hostile;
                 return s == "conforming" || s == "hostile" ||
                        fail("expected hostile or conforming for 'mode', found " + quoted(s));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 namespace dmaudit {
 // What a chunk has reached, in the order of the search.
@@ -108,6 +109,7 @@ bool Verifier::Search::expand_all(size_t n, std::vector<Reached>& out)
 void Verifier::Search::run()
 {
     using End = VerifyResult::End;
+    without_batch.clear();
     if (nodes.empty())
         start();
     if (result.open_error)
@@ -132,7 +134,13 @@ void Verifier::Search::run()
                 return void(result.end = End::stopped);
             const size_t n = std::min(batch, level_from[level + 1] - cursor);
             std::vector<Reached> out((n + chunk - 1) / chunk);
+            const uint64_t deaths = result.deaths;
             const bool done = expand_all(n, out);
+            if (!done) { // who goes on later does this batch again: nothing of it may be counted twice
+                const uint64_t all = std::exchange(result.deaths, deaths);
+                without_batch = save();
+                result.deaths = all;
+            }
             for (const Reached& r : out)
                 take(r, depth);
             if (!done)

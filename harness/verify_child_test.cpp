@@ -82,6 +82,31 @@ TEST(VerifyInChildren, TooManyDeathsEndTheSearch)
     expect_same(r, search(bad.provider, 3, 2, true, limits));
 }
 
+// Ended by deaths, saved, and taken up with more patience: as if it had never been interrupted.
+TEST(VerifyInChildren, ASearchThatDiedTooOftenGoesOn)
+{
+    const Bad bad([](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) -> int {
+        if (m->size == 32 && m->device == 1 && m->direction == DMAUDIT_TO_DEVICE)
+            std::abort();
+        return builtin_provider().streaming->unmap_single(ctx, m, used, attrs);
+    });
+    const VerifyScope scope = *verify_scope("small", "streaming");
+    VerifyLimits limits;
+    limits.depth = 2;
+    limits.isolate = true;
+    limits.deaths = 0;
+    const VerifyResult at_once = verify(scope, bad.provider, limits);
+    ASSERT_GT(at_once.deaths, 1u);
+    limits.deaths = at_once.deaths - 1;
+    Verifier first(scope, bad.provider, limits);
+    EXPECT_EQ(first.run().end, VerifyResult::End::deaths);
+    limits.deaths = 0;
+    Verifier second(scope, bad.provider, limits);
+    ASSERT_EQ(second.load(first.save()), "");
+    EXPECT_LT(second.result().deaths, at_once.deaths);
+    expect_same(at_once, second.run());
+}
+
 TEST(VerifyInChildren, AMoveThatDoesNotEndIsFound)
 {
     static volatile bool for_ever = true;

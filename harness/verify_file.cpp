@@ -11,7 +11,7 @@
 namespace dmaudit {
 namespace {
 
-constexpr std::string_view magic = "dmaudit verify 1\n";
+constexpr std::string_view magic = "dmaudit verify 2\n";
 
 class Writer {
   public:
@@ -108,11 +108,14 @@ std::string Verifier::Search::fingerprint() const
 
 std::string Verifier::Search::save() const
 {
+    if (!without_batch.empty())
+        return without_batch;
     Writer w;
     w.add(result.complete);
     w.add(cursor);
     w.add(result.executions);
     w.add(result.strayed);
+    w.add(result.deaths);
     for (const uint64_t n : result.by_op)
         w.add(n);
     w.add(result.levels.size());
@@ -168,6 +171,7 @@ std::string Verifier::Search::load(std::string_view bytes)
     fresh.cursor = r.get();
     to.executions = r.get();
     to.strayed = r.get();
+    to.deaths = r.get();
     for (uint64_t& n : to.by_op)
         n = r.get();
     for (uint64_t n = r.count(7); n--;)

@@ -86,6 +86,7 @@ struct Verifier::Search final : KnownStates {
     std::vector<uint32_t> table;    // of nodes, by key
     std::vector<size_t> level_from; // first node of each level; the last entry: where the next one will begin
     size_t cursor = 0;              // the next node to be expanded
+    std::string without_batch;      // the search as it was before the batch in which it died too often
     std::vector<std::unique_ptr<AtWork>> at_work; // of the walkers in this process
     std::vector<std::unique_ptr<Walker>> walkers;
     std::vector<Deadly> deadly; // moves of the running batch

@@ -1,5 +1,6 @@
 // A world: the configuration of a machine, as a case carries it, and how its RAM is divided.
 #pragma once
+#include "shadow/strict.hpp"
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -33,7 +34,7 @@ struct World {
     uint8_t n_banks = 1, n_devices = 1;
     std::array<BankSpec, max_banks> banks{BankSpec{0x80000000, 256 << 10}};
     std::array<DeviceSpec, max_devices> devices{};
-    bool check_errors = false; // the client must test a mapping for its error before it uses it
+    Strict strict;
     friend bool operator==(const World&, const World&) = default; // entries beyond n_* are kept at their defaults
 };
 

@@ -224,6 +224,20 @@ const Mistake mistakes[] = {
     // ---- in worlds where errors are checked ----
     {"device_reads_an_untested_mapping", unchecked_mapping_error, MAP("to_device"), "device_read m200 off=0 len=8"},
     {"unmap_an_untested_mapping", unchecked_mapping_error, MAP("bidirectional"), "unmap_single m200"},
+    // ---- in worlds that are strict with the order and the number of accesses; contexts; kinds of memory ----
+    {"device_reads_what_no_barrier_published", missing_barrier,
+     BLOCK "cpu_write k200 off=0 len=8 seed=1\nbarrier\ncpu_write k200 off=24 len=8 seed=2",
+     "device_read k200 off=16 len=64"},
+    {"read_twice_what_the_device_may_change", double_fetch, BLOCK "cpu_read k200 off=8 len=8",
+     "cpu_read k200 off=0 len=64"},
+    {"map_memory_of_the_stack", unmappable_memory,
+     "b200 = buffer size=1024 at={at} memory=stack\ncpu_write b200 off=0 len=1024 seed=1",
+     "m200 = map_single b200 off=0 len=8 dir=to_device dev=0", Device::any, 0},
+    {"map_a_list_of_a_vmalloc_area", unmappable_memory,
+     "b200 = buffer size=1024 at={at} memory=vmalloc\ncpu_write b200 off=0 len=1024 seed=1",
+     "g200 = map_sg b200 off=0 len=1024 dir=to_device dev=0 n=4", Device::any, 0},
+    {"allocate_in_an_interrupt", sleeps_in_atomic, "context kind=atomic", "k200 = alloc_coherent dev=0 size=100"},
+    {"free_under_a_spinlock", sleeps_in_atomic, BLOCK "context kind=atomic", "free_coherent k200"},
     // ---- lines ----
     {"map_two_buffers_of_one_line", shared_cache_line, NEIGHBOURS,
      "m200 = map_single b200 off=0 len=8 dir=from_device dev=0", Device::non_coherent, 8},
@@ -288,7 +302,7 @@ World world_for(const Mistake& m, Rng& rng)
 {
     World w = generated(rng.next(), "all", 0).world;
     w.mode = Mode::hostile;
-    w.check_errors = m.rule == unchecked_mapping_error;
+    w.strict = {m.rule == unchecked_mapping_error, m.rule == missing_barrier, m.rule == double_fetch};
     w.devices[0].limit = all_ones;
     if (m.device != Device::any)
         w.devices[0].coherent = m.device == Device::coherent;

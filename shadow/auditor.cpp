@@ -103,7 +103,8 @@ void Auditor::end()
     teardown_ = {};
     trace = nullptr;
     cells = nullptr;
-    forward_illegal_ = refused_illegal_ = check_errors_ = closing_ = false;
+    forward_illegal_ = refused_illegal_ = closing_ = false;
+    be_strict({});
 }
 
 std::nullopt_t Auditor::fail(RuleId rule, Range bytes, Tag object, const char* what)

@@ -17,6 +17,7 @@
 #include "shadow/protocol.hpp"
 #include "shadow/registry.hpp"
 #include "shadow/rules.hpp"
+#include "shadow/strict.hpp"
 
 #include <array>
 #include <functional>
@@ -116,11 +117,15 @@ class Auditor {
     // legal then show what auditing costs.
     void audit(bool on) { audits_ = on; }
     bool audits() const { return audits_; }
-    // Off, as it begins: whether a client tests its mappings with dma_mapping_error is its own business.
-    void check_errors(bool on) { check_errors_ = on; }
+    // As it begins, all is off. Switched off again, it forgets what the modes remembered.
+    void be_strict(const Strict& s)
+    {
+        strict_ = s;
+        barrier();
+    }
 
     // ---- clients' buffers ----
-    Tag add_buffer(Range at); // 0 and a violation: not free RAM
+    Tag add_buffer(Range at, bool mappable = true); // 0 and a violation: not free RAM
     bool remove_buffer(Tag);
 
     // ---- facets; struct conventions as in provider.h, codes of the provider or `withheld` ----
@@ -180,6 +185,11 @@ class Auditor {
     // ---- accesses: true if they are legal; the caller then moves the bytes ----
     bool cpu_access(Tag object, uint64_t offset, uint64_t length, bool write);
     bool device_access(uint32_t device, Tag object, uint64_t offset, uint64_t length, bool write);
+    void barrier() // dma_wmb and dma_rmb, or the write to a doorbell
+    {
+        unordered_.clear();
+        fetched_.clear();
+    }
 
     // What the driver of a device has said of it last.
     struct Driver {
@@ -206,6 +216,8 @@ class Auditor {
     const Slots<AttachmentRecord, Kind::attachment>& attachments() const { return attachments_; }
     std::span<const Tag> fds() const { return fds_; } // what is open at each descriptor; 0: nothing
     const Ledger& managed() const { return ledger_; }
+    const Held& unordered() const { return unordered_; }
+    const Held& fetched() const { return fetched_; }
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
     dmaudit_block as_client_sees(Tag block) const;
@@ -244,6 +256,8 @@ class Auditor {
     bool check_alive(Tag, Kind wanted, RuleId dead);
     bool check_block(const dmaudit_block&, bool by_cpu_only, bool managed = false);
     bool check_tested(Tag mapping);
+    bool strict_cpu_access(Range, bool write, Tag object);
+    bool strict_device_read(Range, Tag block);
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     bool cannot_be_told(const dmaudit_block& claimed, std::optional<uint32_t> direction = {}) const;
@@ -377,7 +391,9 @@ class Auditor {
     uint64_t mirrored_ = 0;
     Range allowed_;
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
-    bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, check_errors_ = false, closing_ = false;
+    bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, closing_ = false;
+    Strict strict_;
+    Held unordered_, fetched_; // coherent bytes that the CPU has stored, and read, since the last barrier
 };
 
 } // namespace dmaudit

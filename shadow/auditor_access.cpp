@@ -24,6 +24,8 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
         return false;
     if (audits_ && bufs_.live_count() && !exported_access(r, write, object))
         return false;
+    if (audits_ && !strict_cpu_access(r, write, object))
+        return false;
     if (!write || !audits_)
         return true;
     // Bytes under several mappings may be written once every mapping has handed them over.
@@ -81,7 +83,7 @@ bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64
         if (!write && !blocks_[object].noncoherent() && promises(DMAUDIT_TRAIT_COHERENT_NEEDS_SYNC) &&
             !coherent(device))
             return true;
-        if (!judge(e, r, object))
+        if (!judge(e, r, object) || (audits_ && !write && !strict_device_read(r, object)))
             return false;
         apply(e, r);
         // An importer that writes to a copy will have it copied back: which of the two is last nobody promises. One

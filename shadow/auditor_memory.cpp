@@ -31,11 +31,11 @@ std::optional<uint64_t> first_non_zero(const uint8_t* p, uint64_t n)
 
 } // namespace
 
-Tag Auditor::add_buffer(Range at)
+Tag Auditor::add_buffer(Range at, bool mappable)
 {
     if (!judge(Event::buffer_alloc, at, 0))
         return 0;
-    const Tag tag = buffers_.add({at});
+    const Tag tag = buffers_.add({at, mappable});
     if (!tag)
         return fail(RuleId::auditor_exhausted, at, 0, "too many buffers in one session"), 0;
     apply(Event::buffer_alloc, at);

@@ -99,6 +99,9 @@ Auditor::Planned Auditor::plan(Range r, Tag object, uint32_t direction, uint32_t
 
 bool Auditor::may_map(const Planned& p, uint32_t device)
 {
+    if (buffers_.alive(p.object) && !buffers_[p.object].mappable)
+        return fail(RuleId::unmappable_memory, p.at, p.object, "the buffer is not memory that devices can be given"),
+               false;
     if (blocks_.alive(p.object) && blocks_[p.object].noncoherent())
         return fail(RuleId::overlapping_mapping, p.at, p.object, "the block is a mapping by itself"), false;
     if (p.event == Event::map_from && !coherent(device))
@@ -272,7 +275,7 @@ bool Auditor::check_handed_to_device(const MappingRecord& m, uint64_t offset, ui
 bool Auditor::check_tested(Tag tag)
 {
     const MappingRecord& rec = mappings_[tag];
-    if (!check_errors_ || rec.tested || rec.sg)
+    if (!strict_.check_errors || rec.tested || rec.sg)
         return true;
     return fail(RuleId::unchecked_mapping_error, rec.original, tag, "the mapping was never tested for its error"),
            false;

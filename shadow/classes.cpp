@@ -40,9 +40,9 @@ constexpr ErrorClass classes[] = {
      "missing-invalidate, stale-cpu-read", ""},
     {23, "an invalidate drops dirty bytes of a neighbour in the line",
      "invalidate-destroys-neighbour, corrupts-neighbour", ""},
-    {24, "stores to coherent memory reach the device in another order: a barrier is missing", "",
-     "The simulated CPU stores in program order, so no case can show a missing barrier. Coherent memory is judged for "
-     "who may access it, not for the order of accesses."},
+    {24, "stores to coherent memory reach the device in another order: a barrier is missing", "missing-barrier",
+     "An optional mode, weak_order=yes of a world. The simulated CPU stores in program order; the mode asks for a "
+     "barrier step between a store and a device's read of it. Reads of the CPU are not ordered."},
     {25, "bytes that nobody has initialised reach a device or user space, padding and recycled memory too",
      "uninitialised-to-device, leaks-old-data, not-zeroed", ""},
     {26, "the CPU takes bytes for data that the device has not written", "read-of-unwritten", ""},
@@ -58,10 +58,10 @@ constexpr ErrorClass classes[] = {
      "beyond-limit, crosses-boundary, misaligned", ""},
     {32, "a bounce buffer: not copied, copied the wrong way, too short, misplaced, reused, lost",
      "stale-bounce, misaligned, overlap, lost-capacity, missing-clean", ""},
-    {33, "memory of a kind that cannot be mapped: stacks, program text, vmalloc areas, pages that can go away", "",
-     "A world has one kind of memory that clients may map, RAM of their own. Addresses outside of it are "
-     "out-of-bounds; "
-     "stacks and vmalloc areas do not exist here."},
+    {33, "memory of a kind that cannot be mapped: stacks, program text, vmalloc areas, pages that can go away",
+     "unmappable-memory, out-of-bounds",
+     "A case says of a buffer what it stands for (memory=stack); nothing tells by an address. Pages that go away under "
+     "a mapping, as a user's that are not pinned, are not modelled."},
     {34,
      "the allocator hands out memory that is in use, misplaced, misaligned, too short, not zeroed, of the wrong kind",
      "overlap, outside-arena, misaligned, short-block, not-zeroed, beyond-limit, not-coherent", ""},
@@ -69,14 +69,16 @@ constexpr ErrorClass classes[] = {
     {36, "an IOMMU: addresses used again before the flush, missing translations, wrong rights",
      "still-reachable, wrong-translation, device-access-denied, excess-rights, exposes-neighbour",
      "Process address spaces (PASID) and source ids are not modelled: a device has one table."},
-    {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "",
-     "Reads through raw pointers are not seen, and in a case the client decides nothing by what it reads."},
+    {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "double-fetch",
+     "An optional mode, single_fetch=yes of a world, for coherent memory. In a case the client decides nothing by what "
+     "it reads, so every second read counts, but for one behind a barrier. Reads through raw pointers are not seen."},
     {38, "an index, length or pointer that a device supplied is used unchecked", "",
-     "The clients of cases compute nothing from data. It is a property of a driver, to be found by fuzzing the "
-     "driver."},
-    {39, "a call in a context that forbids it: atomic, with a lock held, after a shutdown", "no-progress",
-     "Contexts are not modelled. What shows of it is found: locks that are taken twice or kept, and calls after an "
-     "unbind, a release or an unmap by the rules of those."},
+     "Documentation only, no mode: the clients of cases compute nothing from data. It is a property of a driver, to be "
+     "found by fuzzing the driver; single_fetch=yes finds the second look that often goes with it."},
+    {39, "a call in a context that forbids it: atomic, with a lock held, after a shutdown",
+     "sleeps-in-atomic, no-progress",
+     "Optional: a case says in which context it goes on (context kind=atomic). Without that step only what shows is "
+     "found: locks that are taken twice or kept, and calls after an unbind, a release or an unmap by their rules."},
     {40, "a limit: no room, too many references, too many slots, and what a failure leaves behind",
      "spurious-failure, failure-has-effect, wrong-return, lost-capacity, use-after-release", ""},
     {41, "the state is right and the owner is wrong: a stale handle meets memory that has a new owner",

@@ -341,7 +341,7 @@ TEST(Protocol, EveryRuleItNamesCanBeReached)
 // Rules that no byte's state can tell, and who does.
 TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
 {
-    enum Where { registry, lines, after_the_call, machine, runner, tool };
+    enum Where { registry, order, lines, after_the_call, machine, runner, tool };
     const std::map<R, Where> elsewhere{// names, sizes, devices, directions: asked before the table
                                        {R::free_mismatch, registry},
                                        {R::wrong_device, registry},
@@ -352,6 +352,11 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        {R::wrong_identity, registry},
                                        {R::wrong_count, registry},
                                        {R::unchecked_mapping_error, registry},
+                                       {R::unmappable_memory, registry},
+                                       // what was before it, since a barrier or a change of context
+                                       {R::missing_barrier, order},
+                                       {R::double_fetch, order},
+                                       {R::sleeps_in_atomic, order},
                                        // bytes of one line together: asked after the table
                                        {R::shared_cache_line, lines},
                                        {R::invalidate_destroys_neighbour, lines},

@@ -69,6 +69,7 @@ class Held {
 
 struct BufferRecord {
     Range at;
+    bool mappable = true; // no stack, no constants, no vmalloc area
 };
 struct MappingRecord;
 struct BlockRecord {

@@ -155,7 +155,8 @@ constexpr std::array<Rule, rule_count> table{{
     {R::out_of_bounds, "out-of-bounds", client, 119,
      "an access or call reaches beyond its object: nobody's bytes, the granted tail of a block",
      "Only the size that was asked for is yours, however much was reserved; windows show whole pages."},
-    {R::use_after_release, "use-after-release", client, 416, "something was used after what it belongs to had been released",
+    {R::use_after_release, "use-after-release", client, 416,
+     "something was used after what it belongs to had been released",
      "Release the pool last, and the dma-buf after its attachments and windows."},
     {R::wrong_identity, "wrong-identity", client, 672,
      "a dead reference was used, and its bytes belong to another allocation by now",
@@ -211,6 +212,19 @@ constexpr std::array<Rule, rule_count> table{{
     {R::exposes_neighbour, "exposes-neighbour", provider, 668,
      "a device behind an IOMMU reaches bytes beside its mapping that were promised to be out of its reach",
      "A translation is whole pages: map a bounce buffer with pages of its own for what begins or ends inside of one."},
+    {R::missing_barrier, "missing-barrier", client, 362,
+     "in a world of weak order a device read coherent bytes that the CPU stored, and no barrier stood between",
+     "Put dma_wmb between payload and the word that publishes it, and ring the doorbell with writel, which orders "
+     "too."},
+    {R::double_fetch, "double-fetch", client, 367,
+     "in a world of single fetches the CPU read a coherent byte twice that the device may change, without a barrier",
+     "Copy what the device supplies once, and check and use the copy; a loop that polls reads through dma_rmb."},
+    {R::unmappable_memory, "unmappable-memory", client, 668,
+     "a stack, constants or a vmalloc area were mapped, where only memory of the linear mapping may be",
+     "Take the buffer with kmalloc or alloc_pages; map a vmalloc area page by page, as a scatterlist."},
+    {R::sleeps_in_atomic, "sleeps-in-atomic", client, 833,
+     "a call that may sleep was made in a context that must not (interrupt, spinlock)",
+     "Allocate and export beforehand; only maps, syncs, their reversals and pool memory are for any context."},
 }};
 
 constexpr bool in_order()

@@ -79,6 +79,10 @@ enum class RuleId : uint8_t {
     metadata_exposed,
     excess_rights,
     exposes_neighbour,
+    missing_barrier,
+    double_fetch,
+    unmappable_memory,
+    sleeps_in_atomic,
     count_
 };
 

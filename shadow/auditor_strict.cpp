@@ -1,0 +1,44 @@
+// The modes of strictness that concern coherent memory: what the CPU stored and read there since the last barrier.
+#include "shadow/auditor.hpp"
+
+namespace dmaudit {
+namespace {
+
+uint64_t first_of(const Held& in, Range r)
+{
+    const bool begins = in.touches({r.at, 1});
+    return begins ? r.at : in.next_edge(r.at, r.end());
+}
+
+} // namespace
+
+bool Auditor::strict_cpu_access(Range r, bool write, Tag object)
+{
+    if (!(strict_.weak_order || strict_.single_fetch) || r.empty() || owner_of(map_.at(r.at)) != Owner::shared)
+        return true;
+    if (!write && strict_.single_fetch && fetched_.touches(r)) {
+        const uint64_t at = first_of(fetched_, r);
+        return fail(RuleId::double_fetch, {at, r.end() - at}, object,
+                    "read before, and the device may have changed it since; no barrier says that this is meant"),
+               false;
+    }
+    bool room = true;
+    if (strict_.single_fetch) // what it wrote itself it does not take for what it has read
+        room = write ? fetched_.remove(r) : fetched_.add(r);
+    if (strict_.weak_order && write)
+        room &= unordered_.add(r);
+    return room ||
+           (fail(RuleId::auditor_exhausted, r, object, "too many pieces of memory since the last barrier"), false);
+}
+
+bool Auditor::strict_device_read(Range r, Tag block)
+{
+    if (!strict_.weak_order || !unordered_.touches(r))
+        return true;
+    const uint64_t at = first_of(unordered_, r);
+    return fail(RuleId::missing_barrier, {at, r.end() - at}, block,
+                "the CPU's store may reach memory after the device has looked: nothing orders the two"),
+           false;
+}
+
+} // namespace dmaudit
