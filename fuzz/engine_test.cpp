@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <gtest/gtest.h>
+#include <set>
 #include <vector>
 
 // Stands for libFuzzer: what it does itself with an input.
@@ -17,6 +18,10 @@ struct Delegated {
 } delegated;
 } // namespace
 extern "C" {
+extern uint8_t __start___libfuzzer_extra_counters[], __stop___libfuzzer_extra_counters[];
+extern uint64_t __start___centipede_extra_features[], __stop___centipede_extra_features[];
+void CentipedeIsPresent();
+void CentipedeIsPresent() {}
 void __libfuzzer_is_present();
 void __libfuzzer_is_present() {}
 size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max);
@@ -155,6 +160,30 @@ TEST(Engine, a_case_is_told_to_the_fuzzer_by_its_transitions)
     EXPECT_GT(sum(), idle);
     run(hostile, Bytes{});
     EXPECT_EQ(sum(), idle) << "left over from the last case";
+}
+
+// libFuzzer reads a section, from its first byte to its last; Centipede another one, AFL++ calls.
+TEST(Engine, the_transitions_lie_where_fuzzers_look)
+{
+#ifdef __linux__
+    const auto inside = [](const void* from, const void* to, const void* at) { return from <= at && at < to; };
+    EXPECT_TRUE(inside(__start___libfuzzer_extra_counters, __stop___libfuzzer_extra_counters, transitions().data()));
+    EXPECT_TRUE(inside(__start___libfuzzer_extra_counters, __stop___libfuzzer_extra_counters, &transitions().back()));
+    const auto told = [] {
+        std::set<uint64_t> features(__start___centipede_extra_features, __stop___centipede_extra_features);
+        std::fill(__start___centipede_extra_features, __stop___centipede_extra_features, 0); // as its runner does
+        features.erase(0);
+        return features;
+    };
+    told();
+    run(hostile, generated(1, hostile));
+    std::set<uint64_t> expected;
+    for (size_t i = 0; i < transitions().size(); i++)
+        if (transitions()[i])
+            expected.insert(i + 1);
+    EXPECT_GT(expected.size(), 10u);
+    EXPECT_EQ(told(), expected);
+#endif
 }
 
 // The built-in provider, but devices are told of the page beside each coherent block.

@@ -144,8 +144,9 @@ uint64_t word(Shape shape, const World& w, unsigned code)
     case Shape::lie: // one in 16, and only where mistakes are wanted
     case Shape::memory:
     case Shape::context:
-        i = w.mode == Mode::conforming || (code & 15) != 15 ? 0 : 1 + (code >> 4) % (list.size() - 1);
-        break;
+        i = w.mode == Mode::conforming || (code & 15) != 15 ? 0
+                                                            : 1 + (code >> 4) % std::min<size_t>(list.size() - 1, 7);
+        break; // committed cases mean one of the first seven; the others come as literals
     default:
         i = halves[code & 15];
         break;

@@ -4,6 +4,7 @@
 #include "harness/scope.hpp"
 #include "harness/text.hpp"
 #include <algorithm>
+#include <bitset>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -148,6 +149,30 @@ TEST(Generate, situations_that_take_many_steps_are_reached)
     EXPECT_GT(churned, cases / 50);
     EXPECT_GT(beside, cases / 2000);
     EXPECT_GT(large, cases / 300);
+}
+
+// Swarm: most cases do without many ops, and stay with few families.
+TEST(Generate, most_cases_are_about_a_few_families)
+{
+    Profile even = *profile_named("all");
+    even.swarm = false;
+    const auto ops_of = [](const Profile& p) { // different ones of clients, in cases of equal length
+        uint64_t sum = 0;
+        Case c;
+        for (uint64_t seed = 0; seed < 1000; seed++) {
+            generate(seed, p, c, 32);
+            std::bitset<op_count> ops;
+            for (const Step& s : c.all())
+                if (specs()[s.op].actor == Actor::client)
+                    ops.set(s.op);
+            sum += ops.count();
+        }
+        return sum;
+    };
+    const uint64_t swarm = ops_of(*profile_named("all")), all = ops_of(even);
+    std::printf("[ measured ] %llu different ops in a case, without swarm %llu\n",
+                static_cast<unsigned long long>(swarm / 1000), static_cast<unsigned long long>(all / 1000));
+    EXPECT_LT(swarm * 100, all * 80);
 }
 
 TEST(Generate, profiles_have_names)

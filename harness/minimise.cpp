@@ -2,6 +2,7 @@
 #include "harness/scope.hpp"
 #include "harness/smaller.hpp"
 #include <algorithm>
+#include <bit>
 
 namespace dmaudit {
 namespace {
@@ -134,7 +135,7 @@ class Minimiser {
             return false;
         for (unsigned later = best_.value.count; later-- > 1 && !spent();)
             for (unsigned earlier = 0; earlier < std::min<unsigned>(later, best_.value.count); earlier++)
-                if (try_one_for_two(earlier, later)) {
+                if (try_one_for_two(earlier, later) || try_sum(earlier, later)) {
                     any = true;
                     break;
                 }
@@ -152,6 +153,26 @@ class Minimiser {
             for (const bool once : {false, true})
                 if (const auto c = one_for_two(best_.value, earlier, later, as_the_later, once); c && accept(*c))
                     return true;
+        return false;
+    }
+    // One object as large as two: the other was only there to take its room.
+    bool try_sum(unsigned earlier, unsigned later)
+    {
+        const Case& c = best_.value;
+        const Layout &e = layouts()[c.steps[earlier].op], &l = layouts()[c.steps[later].op];
+        if (e.makes == obj_none || e.makes != l.makes || e.size == Layout::absent || l.size == Layout::absent)
+            return false;
+        const uint64_t page = c.world.page, a = c.steps[earlier].arg[e.size], b = c.steps[later].arg[l.size];
+        if (a > max_ram || b > max_ram)
+            return false;
+        const uint64_t pages = (a + page - 1) / page + (b + page - 1) / page;
+        for (const uint64_t size :
+             {a + b, pages * page, std::bit_ceil(pages) * page, 2 * std::bit_ceil(pages) * page}) {
+            Case one = without(c, later, 1);
+            one.steps[earlier].arg[e.size] = size;
+            if (accept(one))
+                return true;
+        }
         return false;
     }
     bool try_earlier_object(unsigned step, size_t a)
@@ -311,7 +332,7 @@ class Minimiser {
                 if (to.makes != from.makes || to.n_names != from.n_names)
                     continue;
                 Case c = best_.value;
-                c.steps[i] = as(op, old);
+                c.steps[i] = in_terms_of(op, old);
                 if (accept(c) || try_with_its_end(c, i)) {
                     any = true;
                     break;
@@ -335,7 +356,7 @@ class Minimiser {
                     !(specs()[op].facets & specs()[made.op].facets))
                     continue;
                 Case both = c;
-                both.steps[i] = as(op, end);
+                both.steps[i] = in_terms_of(op, end);
                 if (accept(both))
                     return true;
             }
@@ -343,25 +364,6 @@ class Minimiser {
         }
         return false;
     }
-    static Step as(uint8_t op, const Step& old)
-    {
-        Step s;
-        s.op = op;
-        const auto from = specs()[old.op].fields, to = specs()[op].fields;
-        unsigned name = 0; // the names are in the same order
-        for (size_t a = 0; a < to.size(); a++) {
-            if (is_name(to[a].shape)) {
-                s.arg[a] = old.arg[layouts()[old.op].names[name++]];
-                continue;
-            }
-            s.arg[a] = default_of(to[a].shape).value_or(0);
-            for (size_t b = 0; b < from.size(); b++)
-                if (from[b].name == to[a].name)
-                    s.arg[a] = old.arg[b];
-        }
-        return s;
-    }
-
     // b0, b1, ... in the order of their definitions.
     bool renumber()
     {

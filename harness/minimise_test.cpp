@@ -94,6 +94,21 @@ TEST(Minimise, a_plainer_op_takes_with_it_the_one_that_gives_back)
     EXPECT_EQ(print(m.value.steps[1]), "release_pool p0");
 }
 
+// The bug: 16 KiB of coherent memory are taken.
+TEST(Minimise, one_object_takes_the_room_of_several)
+{
+    const Parsed p = parse("k0 = alloc_coherent size=4096\nk1 = alloc_coherent size=1\nk2 = alloc_coherent size=4096\n"
+                           "k3 = alloc_coherent size=4000\n");
+    ASSERT_TRUE(p.ok) << p.error.message;
+    const Minimised m = minimise(p.value, [](const Case& c) {
+        uint64_t pages = 0;
+        for (const Step& s : c.all())
+            pages += (s.arg[layouts()[s.op].size] + 4095) / 4096;
+        return pages >= 4;
+    });
+    ASSERT_EQ(m.value.count, 1) << print(m.value);
+}
+
 TEST(Minimise, a_plainer_op_takes_the_place_of_one_that_makes_the_same)
 {
     const Parsed p = parse("b0 = buffer size=64\nm0 = map_single_within b0 off=8 len=8 dir=to_device limit=4096\n"

@@ -5,6 +5,8 @@
 #include "harness/text.hpp"
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <map>
 
 namespace dmaudit {
@@ -71,6 +73,33 @@ TEST(Mutate, every_kind_of_change_happens)
         other_value |= same_ops && !(c == before);
     }
     EXPECT_TRUE(longer && shorter && other_world && other_mode && other_value);
+}
+
+// Swarm: one call in so many stays with a few families, and kinds of change, where else all of them come.
+TEST(Mutate, some_calls_prefer_a_few_families)
+{
+    const Case none;
+    const auto narrow = [&](bool swarm) { // of calls that insert much, those with two families at most
+        Rng rng(38);
+        unsigned many = 0, few = 0;
+        for (int i = 0; i < 20000; i++) {
+            Case c = none;
+            mutate(c, rng, swarm);
+            std::array<unsigned, 8> in_family{};
+            unsigned own = 0; // ops of one family only: makers of what is missing are of several, mostly
+            for (const Step& s : c.all())
+                if (const uint32_t f = specs()[s.op].facets; std::has_single_bit(f) && f != facet_strict)
+                    in_family[static_cast<size_t>(std::countr_zero(f))]++, own++;
+            std::sort(in_family.rbegin(), in_family.rend());
+            many += own >= 6;
+            few += own >= 6 && in_family[0] + in_family[1] == own;
+        }
+        return few * 1000 / std::max(many, 1u);
+    };
+    const unsigned with = narrow(true), without = narrow(false);
+    std::printf("[ measured ] of 1000 calls that insert much, %u are about two families; without swarm %u\n", with,
+                without);
+    EXPECT_GE(2 * with, 3 * without + 20);
 }
 
 TEST(Mutate, a_full_case_stays_within_its_limit)
@@ -159,6 +188,29 @@ TEST(Crossover, the_head_of_one_and_the_tail_of_another_make_a_valid_case)
         taken += out.count;
     }
     EXPECT_GT(taken * 100, steps * 70) << "half of one and half of the other, most of it usable";
+}
+
+// Numbers mean nothing across cases: a name that the tail has lost its maker of becomes one of the living of the head.
+TEST(Crossover, what_the_tail_uses_is_found_among_the_living_of_the_head)
+{
+    const auto parsed = [](const char* text) {
+        const Parsed p = parse(text);
+        EXPECT_TRUE(p.ok) << p.error.message;
+        return p.value;
+    };
+    const Case head = parsed("world mode=conforming\nb0 = buffer size=64\nfree_buffer b0\nb1 = buffer size=64\n"),
+               tail = parsed("world mode=conforming\nb0 = buffer size=128\ncpu_write b0 len=64 seed=9\n");
+    Rng rng(37);
+    unsigned met = 0;
+    for (int i = 0; i < 200; i++) {
+        Case out;
+        crossover(head, tail, rng, out);
+        if (out.count != 4 || specs()[out.steps[3].op].name != "cpu_write")
+            continue;
+        met++;
+        EXPECT_EQ(out.steps[3].arg[0], name_of(obj_buffer, 1)) << print(out);
+    }
+    EXPECT_GT(met, 5u);
 }
 
 } // namespace

@@ -134,6 +134,7 @@ enum Lie : uint64_t {
     lie_other_dir,
     lie_other_device,
     lie_other_kind,
+    lie_cpu_address, // of a block: its device address goes with the CPU address of another page
     lie_count
 };
 

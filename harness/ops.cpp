@@ -27,7 +27,8 @@ constexpr Enumerator lies[] = {{"none", lie_none},
                                {"foreign", lie_foreign},
                                {"other-dir", lie_other_dir},
                                {"other-device", lie_other_device},
-                               {"other-kind", lie_other_kind}};
+                               {"other-kind", lie_other_kind},
+                               {"cpu-address", lie_cpu_address}};
 constexpr Enumerator sg_shapes[] = {
     {"adjacent", sg_adjacent},           {"line_gaps", sg_line_gaps},         {"page_gaps", sg_page_gaps},
     {"page_segments", sg_page_segments}, {"page_boundary", sg_page_boundary}, {"two_parts", sg_two_parts},

@@ -26,6 +26,9 @@ dmaudit_block Run::lied_block(uint64_t name, uint64_t lie) const
     case lie_foreign:
         b.cpu = machine_.client() + (machine_.ram_size() - page), b.bus ^= page;
         break;
+    case lie_cpu_address:
+        b.cpu = static_cast<uint8_t*>(b.cpu) + page;
+        break;
     case lie_other_device:
         b.device = other_device(b.device);
         break;

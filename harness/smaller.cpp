@@ -112,6 +112,25 @@ Case without_unrelated(const Case& c)
     return out;
 }
 
+Step in_terms_of(uint8_t op, const Step& old)
+{
+    Step s;
+    s.op = op;
+    const auto from = specs()[old.op].fields, to = specs()[op].fields;
+    unsigned name = 0; // the names are in the same order
+    for (size_t a = 0; a < to.size(); a++) {
+        if (is_name(to[a].shape)) {
+            s.arg[a] = old.arg[layouts()[old.op].names[name++]];
+            continue;
+        }
+        s.arg[a] = default_of(to[a].shape).value_or(0);
+        for (size_t b = 0; b < from.size(); b++)
+            if (from[b].name == to[a].name)
+                s.arg[a] = old.arg[b];
+    }
+    return s;
+}
+
 std::optional<Case> one_for_two(const Case& c, unsigned earlier, unsigned later, bool as_the_later, bool once)
 {
     if (earlier >= later || later >= c.count)

@@ -29,6 +29,10 @@ Case without(const Case&, unsigned first, unsigned n);
 // steps that touch any of it stay, and so does what the machine does.
 Case without_unrelated(const Case&);
 
+// The step as one of another op with as many names: names in their order, what both have in common as it is, the rest
+// as when it is left out.
+Step in_terms_of(uint8_t op, const Step&);
+
 // The case with one object where it had two: what step `later` makes is not made, and every use of it goes to what step
 // `earlier` makes, which is made as before or, `as_the_later`, in the way of the other. `once`: steps that are then there
 // twice (both were given back) are there once. Nothing if the two make no objects of one kind, or with `once` if no step

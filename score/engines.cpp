@@ -178,7 +178,10 @@ constexpr Engine all_engines[] = {
     {"random", "cases from the generator, all families in one world, one case in four by a client that errs",
      random_cases},
     {"properties", "the streams of cases that the property suite tries, in its proportions", properties_streams},
-    {"structured", "libFuzzer with the structured mutator, guided by coverage and state transitions", fuzzer},
+    {"structured",
+     "libFuzzer with the structured mutator, guided by state transitions, and by coverage where the subject is built "
+     "for it",
+     fuzzer},
     {"bytes", "libFuzzer with its own mutators, guided likewise", fuzzer, true},
     {"exhaustive", "every case of small scopes, one move deeper each time (dmaudit verify)", exhaustive, true},
 };

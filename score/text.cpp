@@ -32,6 +32,12 @@ std::string interval(const Waiting& w)
         return "";
     return fmt::format("{}..{}", brief(*w.low), w.high ? brief(*w.high) : "");
 }
+std::string interval_of_seconds(const Waiting& w)
+{
+    if (!w.low)
+        return "";
+    return fmt::format("{:.2f}..{}", *w.low, w.high ? fmt::format("{:.2f}", *w.high) : "");
+}
 
 // "3/3 120" and what is to be said of it.
 std::string cell(const Result& r)
@@ -78,8 +84,8 @@ std::string detailed_table(const Campaign& c)
 {
     const size_t width = widest_id(c);
     std::string out =
-        fmt::format("{:<{}}  {:<11} {:>7} {:>9} {:>8}  {:<6} {:>10} {:<14} {:>8}  {}\n", "bug", width, "engine",
-                    "reached", "triggered", "detected", "rule", "executions", "", "seconds", "");
+        fmt::format("{:<{}}  {:<11} {:>7} {:>9} {:>8}  {:<6} {:>10} {:<14} {:>8} {:<12}  {}\n", "bug", width, "engine",
+                    "reached", "triggered", "detected", "rule", "executions", "", "seconds", "", "");
     for (size_t s = 0; s < c.subjects.size(); s++)
         for (size_t e = 0; e < c.engines.size(); e++) {
             const Result r = result(c, s, e);
@@ -93,7 +99,7 @@ std::string detailed_table(const Campaign& c)
                 remark += fmt::format("{}{} cut short", remark.empty() ? "" : ", ", of(r.cut_short));
             if (!r.other_rules.empty())
                 remark += fmt::format("{}also {}", remark.empty() ? "" : ", ", rule_names(r.other_rules));
-            out += fmt::format("{:<{}}  {:<11} {:>7} {:>9} {:>8}  {:<6} {:>10} {:<14} {:>8}  {}\n",
+            out += fmt::format("{:<{}}  {:<11} {:>7} {:>9} {:>8}  {:<6} {:>10} {:<14} {:>8} {:<12}  {}\n",
                                e == 0 ? c.subjects[s].id : "", width, c.engines[e]->name, of(r.reached),
                                of(r.triggered), of(r.detected),
                                r.detected == 0                     ? ""
@@ -101,7 +107,8 @@ std::string detailed_table(const Campaign& c)
                                : r.right                           ? "mostly"
                                                                    : "other",
                                r.executions.median ? brief(*r.executions.median) : "-", interval(r.executions),
-                               r.seconds.median ? fmt::format("{:.2f}", *r.seconds.median) : "-", remark);
+                               r.seconds.median ? fmt::format("{:.2f}", *r.seconds.median) : "-",
+                               interval_of_seconds(r.seconds), remark);
         }
     return out;
 }
@@ -200,8 +207,8 @@ std::string as_text(const Campaign& c, const Style& style)
                        c.seeds == 1 ? "" : "s", budget_text(c), off, style.details ? detailed_table(c) : brief_table(c),
                        !style.details ? ""
                        : c.seeds == 1 ? "(seconds: of CPU time)\n"
-                                      : fmt::format("(a..b: an interval that holds the median with {:.0f} %; seconds: "
-                                                    "median, of CPU time)\n",
+                                      : fmt::format("(a..b: intervals that hold the median with {:.0f} %; seconds "
+                                                    "of CPU time)\n",
                                                     100 * any.confidence),
                        totals(c), survivors(c), missed(c));
 }

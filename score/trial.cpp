@@ -63,6 +63,12 @@ std::string last_line(int fd)
     return std::string(at == all.npos ? all : all.substr(at + 1));
 }
 
+// A program that ended by itself before its first execution, without a word of the subject: its own trouble.
+bool never_ran(const Progress& p, int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) != 0 && p.executions == 0 && p.reached == 0;
+}
+
 Trial verdict(const Child& c, uint64_t budget, int status, const rusage& used)
 {
     const Progress& p = *c.progress;
@@ -88,7 +94,7 @@ Trial verdict(const Child& c, uint64_t budget, int status, const rusage& used)
     } else if (c.killed == Child::too_long) {
         t.outcome = Trial::cut_short;
     } else if (p.state == Progress::unusable || (WIFEXITED(status) && WEXITSTATUS(status) == 2) ||
-               p.state == Progress::begun) {
+               p.state == Progress::begun || never_ran(p, status)) {
         t.outcome = Trial::unusable;
         t.problem = last_line(c.output);
         if (t.problem.empty())

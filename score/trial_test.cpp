@@ -56,6 +56,20 @@ TEST(Trial, a_crash_is_a_finding)
     EXPECT_EQ(t.executions, 7u);
 }
 
+TEST(Trial, who_ends_before_the_first_execution_has_found_nothing)
+{
+    const Engine refuses{"refuses", "", [](const Job&, Progress& p, int) {
+                             p.state = Progress::running;
+                             std::fputs("no such seeds", stderr);
+                             std::fflush(stderr);
+                             _exit(1);
+                         }};
+    const Trial t = run(refuses, builtin);
+    EXPECT_EQ(t.outcome, Trial::unusable);
+    EXPECT_FALSE(t.detected());
+    EXPECT_EQ(t.problem, "no such seeds");
+}
+
 TEST(Trial, a_hang_is_a_finding_and_a_slow_one_is_cut_short)
 {
     const Engine hangs{"hangs", "", [](const Job&, Progress& p, int) {

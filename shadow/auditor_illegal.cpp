@@ -30,14 +30,16 @@ bool Auditor::passes_on(uint32_t device, std::initializer_list<RuleId> mistakes)
 }
 
 // Is a free of it also what a legal one might look like? One of a live block with a size of as many pages, or of a dead
-// one whose like lives at its place and under its cookie.
+// one whose like lives at its place and under its cookie. And by which of its two addresses a provider knows a block is
+// its own affair.
 bool Auditor::cannot_be_told(const dmaudit_block& claimed, std::optional<uint32_t> direction) const
 {
     const auto pages = [this](uint64_t size) { return (size + around_.page - 1) / around_.page; };
     return one_lives(blocks_, [&](const BlockRecord& rec) {
         const dmaudit_block& b = rec.inner;
-        return b.device == claimed.device && b.cpu == claimed.cpu && b.bus == claimed.bus &&
-               b.cookie[0] == claimed.cookie[0] && b.cookie[1] == claimed.cookie[1] &&
+        const bool cpu = b.cpu == claimed.cpu, bus = b.bus == claimed.bus,
+                   cookie = b.cookie[0] == claimed.cookie[0] && b.cookie[1] == claimed.cookie[1];
+        return b.device == claimed.device && (cpu && bus ? cookie : cpu || bus) &&
                pages(b.size) == pages(claimed.size) &&
                (!direction || (rec.noncoherent() && linux_direction(rec.direction) == *direction));
     });

@@ -4,6 +4,7 @@
 #include "tools/verbs.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fmt/core.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct Options {
     bool quick = false, details = false, strict = false;
     uint64_t within = 0;
     std::string command;
+    bool mutants_given = false;
 };
 
 // "pool", "pool*", "*off-by-one": a star stands for anything; without one, a part of the id or the family is enough.
@@ -50,6 +52,20 @@ bool wanted(std::string_view filter, const score::Subject& s)
             return true;
     }
     return false;
+}
+
+// As a shell takes it.
+std::string quoted(const std::string& word)
+{
+    const bool plain = std::all_of(word.begin(), word.end(), [](unsigned char c) {
+        return std::isalnum(c) || std::string_view("-_./,:=+").find(static_cast<char>(c)) != std::string_view::npos;
+    });
+    if (plain && !word.empty())
+        return word;
+    std::string out = "'";
+    for (const char c : word)
+        out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out + "'";
 }
 
 int unusable(const std::string& why)
@@ -91,11 +107,15 @@ int run(Options o)
     std::string error;
     if (o.of != "broken")
         c.subjects = score::seeded_bugs(o.places, error);
+    if (error.empty() && c.subjects.empty() && o.mutants_given)
+        return unusable(fmt::format("--mutants {}: expected a folder with ID.patch files", o.places.mutants));
     if (error.empty() && (o.of == "broken" || o.of == "all" || (o.of.empty() && c.subjects.empty())))
         for (score::Subject& s : score::broken_providers_of(o.places, error))
             c.subjects.push_back(std::move(s));
     if (!error.empty())
         return unusable(error);
+    if (!o.seeds_folder.empty() && !std::filesystem::is_directory(o.seeds_folder, ec))
+        return unusable(fmt::format("--with-seeds {}: expected a folder", o.seeds_folder));
     if (c.subjects.empty())
         return unusable(
             fmt::format("no bugs in {} and {}: run this at the top of the source tree, or say --mutants, --broken",
@@ -202,8 +222,11 @@ Action add_score(CLI::App& app)
         o->command = "dmaudit score";
         for (const CLI::Option* option : app.get_options())
             if (option->count() && option->get_name() != "--help")
-                o->command += " " + option->get_name() +
-                              (option->get_type_size() == 0 ? "" : " " + CLI::detail::join(option->results(), ","));
+                o->command +=
+                    " " + option->get_name() +
+                    (option->get_items_expected_min() == 0 ? ""
+                                                           : " " + quoted(CLI::detail::join(option->results(), ",")));
+        o->mutants_given = app.count("--mutants") != 0;
         return run(*o);
     };
 }
