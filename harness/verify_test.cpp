@@ -2,10 +2,12 @@
 
 #include "harness/scope.hpp"
 #include "harness/state_key.hpp"
+#include "harness/text.hpp"
 #include "providers/providers.hpp"
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -202,6 +204,48 @@ INSTANTIATE_TEST_SUITE_P(
                            "alloc_coherent"}, // a fault inside the call
                     Broken{"broken-keeps-translation", "streaming", "iommu", 2, "still-reachable", "end"},
                     Broken{"broken-bounce-no-copy-in", "streaming", "bounce", 3, "stale-bounce", "end"}));
+
+// What only shows when something happens inside a call: a fault there, a dirty line that is evicted there.
+struct OnlyInside {
+    const char *what, *scope, *facet;
+    unsigned depth;
+    dmaudit_provider provider;
+};
+
+// Scribbles over what a device that does not snoop wrote, and drops it from the cache again before the call returns.
+int unmap_scribbles(void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs)
+{
+    if (m->device == 0 && m->direction == DMAUDIT_FROM_DEVICE && !(attrs & DMAUDIT_ATTR_SKIP_CPU_SYNC))
+        std::memset(m->cpu, 0xee, m->size);
+    return builtin().streaming->unmap_single(ctx, m, used, attrs);
+}
+
+TEST(Verify, WhatHappensInsideACallIsEnumerated)
+{
+    dmaudit_streaming streaming = *builtin().streaming;
+    streaming.unmap_single = unmap_scribbles;
+    dmaudit_provider scribbles = builtin();
+    scribbles.streaming = &streaming;
+    const OnlyInside defects[] = {
+        {"a fault", "small", "coherent", 1, *provider_named("broken-ignores-uncache-failure")},
+        {"an eviction", "deep", "streaming", 4, scribbles},
+    };
+    for (const OnlyInside& d : defects) {
+        VerifyLimits limits;
+        limits.depth = d.depth;
+        VerifyScope scope = *verify_scope(d.scope, d.facet);
+        const VerifyResult with = verify(scope, d.provider, limits);
+        EXPECT_FALSE(with.findings.empty()) << d.what;
+        for (const VerifyFinding& f : with.findings) {
+            ASSERT_GE(f.value.count, 2) << d.what;
+            const Step& before = f.value.steps[f.value.count - 2];
+            EXPECT_EQ(specs()[before.op].actor, Actor::machine) << print(f.value);
+        }
+        scope.adversary = false;
+        const VerifyResult without = verify(scope, d.provider, limits);
+        EXPECT_TRUE(without.findings.empty()) << d.what << print(without.findings[0].value);
+    }
+}
 
 // ---- states ----
 

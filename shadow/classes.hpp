@@ -12,11 +12,14 @@ struct ErrorClass {
     std::string_view title;
     std::string_view rules;  // names of the rules that find it, comma separated; may be empty if it is documented
     std::string_view answer; // why it, or a part of it, has no rule; empty: it is covered
+    std::string_view
+        cases; // that break one of the rules in the way of the class: below corpus/regressions, without .dma
 };
 struct Invariant {
     uint8_t number; // 1..20
     std::string_view text;
     std::string_view rules;
+    std::string_view cases;
 };
 
 std::span<const ErrorClass> error_classes();

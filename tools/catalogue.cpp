@@ -156,7 +156,8 @@ std::string classes_page()
         "# Classes of error, and invariants\n\n"
         "Written by `dmaudit explain --markdown classes > docs/classes.md` from `shadow/classes.cpp`; a test compares, "
         "and\n"
-        "another holds that each class and each invariant has a rule, or an answer why not.\n\n"
+        "another holds that each class and each invariant has a rule, or an answer why not, and that its cases break "
+        "one of its rules.\n\n"
         "The first list is what the checkers for DMA that are known to us look for, put together: Linux' `dma-debug` "
         "and its\n"
         "`dmapool` checks, Windows' Driver Verifier, the bounce and ownership checks of the BSDs and of macOS, "
@@ -166,12 +167,14 @@ std::string classes_page()
         "is what must hold of an allocator and mapping layer whatever happens. Both are a map from what can go wrong "
         "to what\n"
         "dmaudit says: the [rules](rules.md) are the mechanism.\n\n"
-        "## 42 classes\n\n| # | what goes wrong | rules | what has no rule, and why |\n|---|---|---|---|\n";
+        "## 42 classes\n\n| # | what goes wrong | rules | broken by | what has no rule, and why; modes "
+        "|\n|---|---|---|---|---|\n";
     for (const ErrorClass& c : error_classes())
-        out += fmt::format("| {} | {} | {} | {} |\n", c.number, c.title, linked(c.rules), c.answer);
-    out += "\n## 20 invariants\n\n| # | what must hold | rules |\n|---|---|---|\n";
+        out +=
+            fmt::format("| {} | {} | {} | {} | {} |\n", c.number, c.title, linked(c.rules), linked(c.cases), c.answer);
+    out += "\n## 20 invariants\n\n| # | what must hold | rules | broken by |\n|---|---|---|---|\n";
     for (const Invariant& i : invariants())
-        out += fmt::format("| I{} | {} | {} |\n", i.number, i.text, linked(i.rules));
+        out += fmt::format("| I{} | {} | {} | {} |\n", i.number, i.text, linked(i.rules), linked(i.cases));
     return out;
 }
 

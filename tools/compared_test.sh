@@ -24,6 +24,37 @@ while IFS='|' read -r _ _ _ rule case _; do
     [[ $expected == "$rule" ]] || complain "docs/compared.md says $rule of $case, which expects $expected"
 done < <(grep '^|.*| `[a-z-]*` | `[a-z0-9/-]*` |$' ../../docs/compared.md)
 ((rows >= 70)) || complain "docs/compared.md has only $rows rows with a case"
+# ... once, and says in its first lines which row it is of.
+declare -A bodies=()
+number=
+while IFS='|' read -r _ row _ _ case _; do
+    case=${case//[\` ]/}
+    [[ -n ${row// /} ]] && number=${row// /}
+    [[ $case == dma-debug/* || $case == driver-verifier/* ]] || continue
+    about=$(grep '^#' "$case.dma" | sed 1d | tr '\n' ' ')
+    case $case in
+    dma-debug/only-here-*) wanted="by dma-debug, $number:" ;;
+    dma-debug/*) wanted="dma-debug, report" ;;
+    *) wanted="code ${number//(/ (}" ;;
+    esac
+    [[ $about == *"$wanted"* ]] || complain "docs/compared.md has $case in row $number; the case says:$about"
+    [[ $case == dma-debug/only-here-* || $case != dma-debug/* ]] ||
+        [[ " ${about//[,:]/ } " == *" ${number%%,*} "* ]] || complain "docs/compared.md has $case in row $number; the case says:$about"
+    kind=${case##*only-here*} body=${kind:+${case%%/*}}$(grep -v "^#" "$case.dma")
+    [[ -z ${bodies[$body]-} ]] || complain "$case is the same case as ${bodies[$body]}"
+    bodies[$body]=$case
+done < <(grep '^|.*| `[a-z-]*` | `[a-z0-9/-]*` |$' ../../docs/compared.md)
+# docs/classes.md: each class's cases break one of its rules.
+classes=0
+while IFS='|' read -r _ row _ rules cases _; do
+    for case in ${cases//[\`,]/ }; do
+        classes=$((classes + 1)) named[$case]=1
+        [[ -f $case.dma ]] || { complain "docs/classes.md: $case: no such case"; continue; }
+        expected=$(sed -n 's/^expect //p' "$case.dma")
+        [[ " ${rules//[\`,]/ } " == *" $expected "* ]] || complain "docs/classes.md, ${row// /}: $case expects $expected, which is none of:$rules"
+    done
+done < <(grep -E '^\| I?[0-9]+ \|' ../../docs/classes.md)
+((classes >= 62)) || complain "docs/classes.md names only $classes cases"
 # Every report of theirs is in one of the lists.
 has() { # SECTION NUMBER
     awk -v section="$1" -v n="$2" '/^## /{on = index($0, section) > 0}
