@@ -14,12 +14,20 @@ findings=$(mktemp -d)
 trap 'rm -rf "$findings"' EXIT
 missed=0 cases=0 large=0 unproven=0
 declare -A sizes=()
+look() {
+    timeout 600 "$dmaudit" fuzz "$@" --provider "$objects/$id.so" --profile mixed --runs "$runs" --seed "$seed" \
+        --findings "$findings/$id" >"$findings/out" 2>&1
+}
 for id; do
     depth=$(sed -n 's/^Depth: *//p' "$patches/$id.patch")
     for ((runs = 100; ; runs *= 10)); do
         ((runs < most)) || runs=$most
-        timeout 600 "$dmaudit" fuzz --isolate --provider "$objects/$id.so" --profile mixed --runs "$runs" --seed "$seed" \
-            --findings "$findings/$id" >"$findings/out" 2>&1
+        # Children cost many times as much: they make the first cases, and later only those of a bug that takes the process down.
+        if ((runs <= 1000)); then
+            look --isolate
+        else
+            look || (($? < 124)) || look --isolate
+        fi
         compgen -G "$findings/$id/*.dma" >/dev/null && break
         ((runs < most)) || { echo "$id: nothing found in $runs cases"; missed=$((missed + 1)); break; }
     done

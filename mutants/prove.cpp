@@ -1,8 +1,10 @@
 // Proves the seeded bugs of the allocator: the witness of each fails on it, by the rule that was declared, and not on
 // the unpatched code; the faulty code was reached, and made a difference.
+// No step of the witness can be left out.
 //
 //   mutant_prove FOLDER_OF_PATCHES FOLDER_OF_SHARED_OBJECTS [ID...]
 #include "harness/report.hpp"
+#include "harness/smaller.hpp"
 #include "score/patch_header.hpp"
 #include "providers/builtin/builtin.hpp"
 #include "providers/plugin/plugin.hpp"
@@ -12,6 +14,7 @@
 #include <dlfcn.h>
 #include <filesystem>
 #include <fmt/core.h>
+#include <optional>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +44,19 @@ bool by_client(const Result& r)
 std::string_view found(const Result& r)
 {
     return r.open_error ? "a provider that does not open" : r.violation ? rule(r.violation->rule).name : "no violation";
+}
+
+// A step without which the case still breaks a rule that was declared, and the unpatched code none; or nothing.
+std::optional<unsigned> superfluous(const Case& c, const PatchHeader& header, const dmaudit_provider& mutant, Session& session)
+{
+    for (unsigned i = 0; i < c.count; i++) {
+        const Case shorter = without(c, i, 1);
+        if (const Result wrong = execute(shorter, mutant, session);
+            wrong.violation && std::find(header.expect.begin(), header.expect.end(), rule(wrong.violation->rule).name) != header.expect.end())
+            if (!execute(shorter, builtin_provider(), session).violation)
+                return i;
+    }
+    return {};
 }
 
 // What is wrong with a mutant, or nothing.
@@ -82,6 +98,8 @@ std::string complaint(const std::string& patch, const std::string& object)
             return fmt::format("reached {} times and triggered {} times, expected both", *counters.reached,
                                *counters.triggered);
     }
+    if (const auto step = superfluous(c, header, provider, session))
+        return fmt::format("the witness fails without its step {} too", *step);
     return {};
 }
 
