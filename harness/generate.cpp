@@ -36,6 +36,8 @@ void Generator::run()
     const uint64_t rate = large_ ? 4 : rng_.below(4) * 4;
     if (rng_.chance(1, 4))
         faulty_ = rng_.chance(1, 2) ? 4 : 16;
+    if (rng_.chance(1, 4))
+        restless_ = rng_.chance(1, 2) ? 3 : 12;
     const bool measured = rng_.chance(1, 4);
     if (measured)
         measure();
@@ -81,6 +83,7 @@ void Generator::put(const Step& s)
 {
     if (faulty_ && can_fail(s.op) && !after_fault() && out_.count + 2u <= steps_ && rng_.chance(1, faulty_))
         put({is<ops::Fail>, {static_cast<uint64_t>(std::countr_zero(rng_.next() | 0x80))}});
+    disturb_inside(s);
     const size_t object = scope_.objects().size();
     phases_.append(s);
     scope_.append(s);
@@ -89,6 +92,21 @@ void Generator::put(const Step& s)
         made_at_[object] = static_cast<uint16_t>(out_.count - 1);
     if (const Layout& l = layouts()[s.op]; l.use != Layout::absent)
         focus_ = root(s.arg[l.use]);
+}
+
+// Lines of what a call is about are evicted or reloaded inside of it.
+void Generator::disturb_inside(const Step& s)
+{
+    const Layout& l = layouts()[s.op];
+    if (!restless_ || l.use == Layout::absent || specs()[s.op].actor != Actor::client || s.op == is<ops::CpuRead> ||
+        s.op == is<ops::CpuWrite> || out_.count + 2u > steps_ || !rng_.chance(1, restless_))
+        return;
+    const Known* k = scope_.find(s.arg[l.use]);
+    if (!k || !k->alive || !(layouts()[is<ops::Evict>].needs & name_kind(k->name)))
+        return;
+    const uint8_t op = rng_.chance(2, 3) ? is<ops::Evict> : is<ops::Prefetch>;
+    const auto nth = static_cast<uint64_t>(1 + std::countr_zero(rng_.next() | 0x20));
+    put({op, {k->name, 0, k->length, nth}});
 }
 
 const World& Generator::make_world()

@@ -32,6 +32,7 @@ class Generator {
     bool loyal_ = false;   // stays with the same memory whenever it can
     bool skips_ = false;   // mappings leave the cache alone
     uint64_t faulty_ = 0;  // one call of so many is to fail
+    uint64_t restless_ = 0; // inside of one call of so many, lines of what it is about come and go
     uint64_t focus_ = 0;   // name of the oldest ancestor of the object used last
     std::array<uint16_t, max_steps> made_at_; // index of an object -> that of the step that made it
 
@@ -40,6 +41,7 @@ class Generator {
     void weigh();
     void step(bool war);
     void put(const Step&);
+    void disturb_inside(const Step&);
     bool full() const { return out_.count >= steps_; }
 
     uint8_t choose_any();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# How small do findings get? Every seeded bug of the allocator is searched for at random, until something is found or RUNS cases
-# (1,000,000) have run, and what was found is minimised as `dmaudit fuzz` does. A bug shows in several ways; it is small enough if one
-# of them has at most six steps, or as many as its witness plus one. A line for each bug that is not; the last line counts.
+# How small do findings get? Every seeded bug of the allocator is searched for at random, and what is found is minimised as `dmaudit fuzz`
+# does. A bug shows in several ways, some of which need more steps; the search ends when a finding has at most six steps, or its
+# witness's plus one if that has six or more, or when RUNS cases (1,000,000) have run. A line for each bug that is not; the last line counts.
 #
 #   minimised.sh DMAUDIT FOLDER_OF_SHARED_OBJECTS [RUNS [SEED [ID...]]]
 set -u
@@ -14,31 +14,33 @@ findings=$(mktemp -d)
 trap 'rm -rf "$findings"' EXIT
 missed=0 cases=0 large=0 unproven=0
 declare -A sizes=()
+max_steps=1000 # more than a case can have
 look() {
-    timeout 600 "$dmaudit" fuzz "$@" --provider "$objects/$id.so" --profile mixed --runs "$runs" --seed "$seed" \
+    timeout $((60 + runs / 500)) "$dmaudit" fuzz "$@" --provider "$objects/$id.so" --profile mixed --runs "$runs" --seed "$seed" \
         --findings "$findings/$id" >"$findings/out" 2>&1
+}
+steps_of() { # of each finding of the bug
+    local case
+    for case in "$findings/$id"/*.dma; do
+        [[ ! -e $case ]] || grep -cvE '^(#|world |device |expect |$)' "$case"
+    done
 }
 for id; do
     depth=$(sed -n 's/^Depth: *//p' "$patches/$id.patch")
+    enough=$((depth >= 6 ? depth + 1 : 6))
     for ((runs = 100; ; runs *= 10)); do
         ((runs < most)) || runs=$most
-        # Children cost many times as much: they make the first cases, and later only those of a bug that takes the process down.
-        if ((runs <= 1000)); then
-            look --isolate
-        else
-            look || (($? < 124)) || look --isolate
-        fi
-        compgen -G "$findings/$id/*.dma" >/dev/null && break
-        ((runs < most)) || { echo "$id: nothing found in $runs cases"; missed=$((missed + 1)); break; }
+        look || (($? < 124)) || look --isolate # only a bug that takes the process down needs children: they cost many times as much
+        least=$(steps_of | sort -n | head -n 1)
+        ((${least:-$max_steps} <= enough || runs >= most)) && break
     done
-    least=0
-    for case in "$findings/$id"/*.dma; do
-        [[ -e $case ]] || continue
-        steps=$(grep -cvE '^(#|world |device |expect |$)' "$case")
+    for steps in $(steps_of); do
         cases=$((cases + 1)) sizes[$steps]=$((${sizes[$steps]:-0} + 1))
-        ((least > 0 && least <= steps)) || least=$steps
     done
-    if ((least > 6 && least > depth + 1)); then
+    if [[ -z $least ]]; then
+        missed=$((missed + 1))
+        echo "$id: nothing found in $runs cases"
+    elif ((least > enough)); then
         large=$((large + 1))
         echo "$id: $least steps, its witness has $depth"
     fi
