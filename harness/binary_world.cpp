@@ -195,9 +195,10 @@ size_t write_header(const World& w, const Expect& expect, std::span<uint8_t> out
     for (size_t i = 0; i < cell_bytes; i++)
         out[i] = 0;
     out[at_format] = version;
-    out[at_mode] = w.mode == Mode::conforming;
+    unsigned mode = w.mode == Mode::conforming;
     for (size_t i = 0; i < std::size(strict_modes); i++)
-        out[at_mode] |= w.strict.*strict_modes[i].on ? strict_bits[i] : 0;
+        mode |= w.strict.*strict_modes[i].on ? strict_bits[i] : 0u;
+    out[at_mode] = static_cast<uint8_t>(mode);
     out[at_expect] = static_cast<uint8_t>(expect.kind == Expect::clean       ? 1
                                           : expect.kind == Expect::violation ? 1 + static_cast<unsigned>(expect.rule)
                                                                              : 0);

@@ -193,6 +193,13 @@ struct Spec {
     bool sleeps; // never for interrupt context or under a spinlock
 };
 
+// An op declares `sleeps` if its call may.
+template <class Op>
+concept Sleeps = requires
+{
+    Op::sleeps;
+};
+
 // A typed view of a step.
 template <class Op> Op unpack(const Step& s)
 {

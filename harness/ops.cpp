@@ -7,11 +7,7 @@ namespace {
 
 template <class... Op> constexpr std::array<Spec, sizeof...(Op)> make_specs(OpList<Op...>)
 {
-    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor, Op::facets, requires {Op::sleeps;
-}
-} // namespace
-...
-}; // namespace dmaudit
+    return {Spec{Op::name, Op::doc, Op::fields, Op::ends, Op::actor, Op::facets, Sleeps<Op>}...};
 }
 constexpr auto all_specs = make_specs(Ops{});
 

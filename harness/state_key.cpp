@@ -129,7 +129,7 @@ class StateWriter {
     }
     static void put(Words& w, std::initializer_list<uint64_t> more) { w.insert(w.end(), more); }
     static void put(Words& w, Range r) { put(w, {r.at, r.len}); }
-    static void put(Words& w, const Held& some, Range of)
+    template <unsigned most> static void put(Words& w, const Ranges<most>& some, Range of)
     {
         for (uint64_t at = of.at; at < of.end();) {
             const uint64_t next = some.next_edge(at, of.end());
@@ -213,7 +213,7 @@ class StateWriter {
                 add(n);
         add(run_.atomic_);
         Words since;
-        for (const Held* h : {&a_.unordered(), &a_.fetched()}) // empty, but in strict worlds
+        for (const Pieces* h : {&a_.unordered(), &a_.fetched()}) // empty, but in strict worlds
             put(since, *h, {0, machine_.ram_size()});
         for (const uint64_t word : since)
             add(word);

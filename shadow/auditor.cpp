@@ -170,6 +170,9 @@ void Auditor::own(Range r, uint32_t tag)
 {
     if (audits_)
         identity_.set(r, tag);
+    for (Pieces* since : {&unordered_, &fetched_}) // of another owner, or of nobody
+        if (!since->remove(r))
+            since->clear();
 }
 
 void Auditor::mirror([[maybe_unused]] Range r, [[maybe_unused]] bool allowed)

@@ -216,8 +216,8 @@ class Auditor {
     const Slots<AttachmentRecord, Kind::attachment>& attachments() const { return attachments_; }
     std::span<const Tag> fds() const { return fds_; } // what is open at each descriptor; 0: nothing
     const Ledger& managed() const { return ledger_; }
-    const Held& unordered() const { return unordered_; }
-    const Held& fetched() const { return fetched_; }
+    const Pieces& unordered() const { return unordered_; }
+    const Pieces& fetched() const { return fetched_; }
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
     dmaudit_block as_client_sees(Tag block) const;
@@ -393,7 +393,7 @@ class Auditor {
     Range current_; // the bytes of the call that is being made: the provider may change their cache state
     bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, closing_ = false;
     Strict strict_;
-    Held unordered_, fetched_; // coherent bytes that the CPU has stored, and read, since the last barrier
+    Pieces unordered_, fetched_; // coherent bytes that the CPU has stored, and read, since the last barrier
 };
 
 } // namespace dmaudit

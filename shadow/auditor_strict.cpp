@@ -4,7 +4,7 @@
 namespace dmaudit {
 namespace {
 
-uint64_t first_of(const Held& in, Range r)
+uint64_t first_of(const Pieces& in, Range r)
 {
     const bool begins = in.touches({r.at, 1});
     return begins ? r.at : in.next_edge(r.at, r.end());

@@ -2,7 +2,7 @@
 
 namespace dmaudit {
 
-bool Held::remove(Range r)
+template <unsigned most> bool Ranges<most>::remove(Range r)
 {
     for (unsigned i = 0; i < n_;) {
         const Range old = ranges_[i];
@@ -26,7 +26,7 @@ bool Held::remove(Range r)
     return true;
 }
 
-bool Held::add(Range r)
+template <unsigned most> bool Ranges<most>::add(Range r)
 {
     if (covers(r))
         return true;
@@ -46,7 +46,7 @@ bool Held::add(Range r)
     return true;
 }
 
-bool Held::covers(Range r) const
+template <unsigned most> bool Ranges<most>::covers(Range r) const
 {
     for (uint64_t at = r.at; at < r.end();) {
         uint64_t next = at;
@@ -60,7 +60,7 @@ bool Held::covers(Range r) const
     return true;
 }
 
-bool Held::touches(Range r) const
+template <unsigned most> bool Ranges<most>::touches(Range r) const
 {
     for (unsigned i = 0; i < n_; i++)
         if (ranges_[i].overlaps(r))
@@ -68,7 +68,7 @@ bool Held::touches(Range r) const
     return false;
 }
 
-uint64_t Held::next_edge(uint64_t from, uint64_t end) const
+template <unsigned most> uint64_t Ranges<most>::next_edge(uint64_t from, uint64_t end) const
 {
     for (unsigned i = 0; i < n_; i++) {
         if (ranges_[i].at > from && ranges_[i].at < end)
@@ -78,5 +78,8 @@ uint64_t Held::next_edge(uint64_t from, uint64_t end) const
     }
     return end;
 }
+
+template class Ranges<32>;
+template class Ranges<512>;
 
 } // namespace dmaudit

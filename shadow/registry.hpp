@@ -43,12 +43,13 @@ constexpr uint32_t linux_direction(Direction d)
                                   : DMAUDIT_BIDIRECTIONAL;
 }
 
-// A few disjoint ranges: which bytes a mapping has handed to the CPU, filled only while other mappings share them.
-class Held {
+// A few disjoint ranges. Held: which bytes a mapping has handed to the CPU, filled only while other mappings share
+// them. Pieces: what happened to memory since the last barrier.
+template <unsigned most> class Ranges {
   public:
-    Held() {} // not defaulted: that would clear all of it for each mapping
-    Held(const Held& o) : n_(o.n_) { std::copy_n(o.ranges_.begin(), n_, ranges_.begin()); }
-    Held& operator=(const Held& o)
+    Ranges() {} // not defaulted: that would clear all of it for each mapping
+    Ranges(const Ranges& o) : n_(o.n_) { std::copy_n(o.ranges_.begin(), n_, ranges_.begin()); }
+    Ranges& operator=(const Ranges& o)
     {
         n_ = o.n_;
         std::copy_n(o.ranges_.begin(), n_, ranges_.begin());
@@ -62,10 +63,11 @@ class Held {
     void clear() { n_ = 0; }
 
   private:
-    static constexpr unsigned most = 32;
     std::array<Range, most> ranges_; // the first n_ mean something
     unsigned n_ = 0;
 };
+using Held = Ranges<32>;
+using Pieces = Ranges<512>; // a step adds two at most
 
 struct BufferRecord {
     Range at;
