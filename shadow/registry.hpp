@@ -144,7 +144,7 @@ struct BufRecord {
     Tag of;      // buffer or block
     uint64_t id; // the provider's
     uint32_t refs, attachments, windows;
-    std::array<BracketRecord, 16> brackets;
+    std::array<BracketRecord, 128> brackets; // as many as a case has steps; the first n_brackets mean something
     uint32_t n_brackets;
 };
 struct BufRefRecord {
