@@ -207,7 +207,8 @@ class Parser {
                                                      "limit",        "offset",     "iommu",       "mode",
                                                      "check_errors", "weak_order", "single_fetch"};
         constexpr size_t modes = std::size(known) - std::size(strict_modes);
-        static_assert(known[modes] == strict_modes[0].name && known[modes + 2] == strict_modes[2].name);
+        static_assert(std::equal(std::begin(strict_modes), std::end(strict_modes), std::begin(known) + modes,
+                                 [](const StrictMode& mode, std::string_view key) { return mode.name == key; }));
         if (!early("world"))
             return;
         if (world_seen_ || case_.world.n_devices > 1)

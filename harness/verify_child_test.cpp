@@ -23,6 +23,13 @@ struct Bad {
     Bad(const Bad&) = delete;
 };
 
+int abort_at_a_short_unmap(void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs)
+{
+    if (m->size == 32 && m->device == 1 && m->direction == DMAUDIT_TO_DEVICE)
+        std::abort();
+    return builtin_provider().streaming->unmap_single(ctx, m, used, attrs);
+}
+
 VerifyResult search(const dmaudit_provider& p, unsigned depth, unsigned threads, bool isolate, VerifyLimits limits = {})
 {
     limits.depth = depth;
@@ -46,11 +53,7 @@ TEST(VerifyInChildren, SaysWhatASearchInProcessSays)
 
 TEST(VerifyInChildren, AMoveThatKillsIsFoundAndTheRestIsSearched)
 {
-    const Bad bad([](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) -> int {
-        if (m->size == 32 && m->device == 1 && m->direction == DMAUDIT_TO_DEVICE)
-            std::abort();
-        return builtin_provider().streaming->unmap_single(ctx, m, used, attrs);
-    });
+    const Bad bad(abort_at_a_short_unmap);
     VerifyLimits limits;
     limits.deaths = 0;
     const VerifyResult sound = search(builtin_provider(), 2, 1, false);
@@ -85,11 +88,7 @@ TEST(VerifyInChildren, TooManyDeathsEndTheSearch)
 // Ended by deaths, saved, and taken up with more patience: as if it had never been interrupted.
 TEST(VerifyInChildren, ASearchThatDiedTooOftenGoesOn)
 {
-    const Bad bad([](void* ctx, const dmaudit_mapping* m, uint64_t used, uint32_t attrs) -> int {
-        if (m->size == 32 && m->device == 1 && m->direction == DMAUDIT_TO_DEVICE && m->bus % 128 == 0)
-            std::abort();
-        return builtin_provider().streaming->unmap_single(ctx, m, used, attrs);
-    });
+    const Bad bad(abort_at_a_short_unmap);
     const VerifyScope scope = *verify_scope("small", "streaming");
     VerifyLimits limits;
     limits.depth = 2;

@@ -5,10 +5,9 @@
 //   mutant_prove FOLDER_OF_PATCHES FOLDER_OF_SHARED_OBJECTS [ID...]
 #include "harness/report.hpp"
 #include "harness/smaller.hpp"
-#include "score/patch_header.hpp"
 #include "providers/builtin/builtin.hpp"
 #include "providers/plugin/plugin.hpp"
-#include "shadow/asan.hpp"
+#include "score/patch_header.hpp"
 #include "tools/files.hpp"
 
 #include <algorithm>
@@ -58,7 +57,7 @@ bool shows(const Case& c, const PatchHeader& header, const dmaudit_provider& mut
 }
 
 // A step without which the case shows the bug too, or nothing. Each try in a process of its own: what the bug destroys
-// there is not what the witness is for. Not under AddressSanitizer, where that takes minutes.
+// there is not what the witness is for.
 std::optional<unsigned> superfluous(const Case& c, const PatchHeader& header, const dmaudit_provider& mutant,
                                     Session& session)
 {
@@ -116,12 +115,7 @@ std::string complaint(const std::string& patch, const std::string& object)
             return fmt::format("reached {} times and triggered {} times, expected both", *counters.reached,
                                *counters.triggered);
     }
-#ifdef DMAUDIT_ASAN
-    constexpr bool quick = false;
-#else
-    constexpr bool quick = true;
-#endif
-    if (const auto step = quick ? superfluous(c, header, provider, session) : std::nullopt)
+    if (const auto step = superfluous(c, header, provider, session))
         return fmt::format("the witness fails without its step {} too", *step);
     return {};
 }

@@ -14,7 +14,8 @@ uint64_t first_of(const Pieces& in, Range r)
 
 bool Auditor::strict_cpu_access(Range r, bool write, Tag object)
 {
-    if (!(strict_.weak_order || strict_.single_fetch) || r.empty() || owner_of(map_.at(r.at)) != Owner::shared)
+    // Exported memory is left to its brackets, which order accesses.
+    if (!(strict_.weak_order || strict_.single_fetch) || r.empty() || (map_.at(r.at) & ~initialised) != code_of(S))
         return true;
     if (!write && strict_.single_fetch && fetched_.touches(r)) {
         const uint64_t at = first_of(fetched_, r);
