@@ -184,7 +184,7 @@ TEST(Engine, the_transitions_lie_where_fuzzers_look)
     EXPECT_TRUE(inside(__start___libfuzzer_extra_counters, __stop___libfuzzer_extra_counters, transitions().data()));
     EXPECT_TRUE(inside(__start___libfuzzer_extra_counters, __stop___libfuzzer_extra_counters, &transitions().back()));
     take_features();
-    run(hostile, generated(1, hostile));
+    run(all, generated(1, all));
     std::set<uint64_t> expected;
     for (size_t i = 0; i < transitions().size(); i++)
         if (transitions()[i])

@@ -16,7 +16,7 @@ struct Target {
 
 inline constexpr Target pool{"fuzz_pool", {"pool", facet_pool | facet_coherent, Mode::conforming}};
 inline constexpr Target streaming{"fuzz_streaming", {"streaming", facet_streaming, Mode::conforming}};
-inline constexpr Target hostile{"fuzz_hostile", {"hostile", all_facets, Mode::hostile}};
+inline constexpr Target hostile{"fuzz_hostile", {"hostile", all_facets | facet_strict, Mode::hostile}};
 inline constexpr Target scatter{"fuzz_scatter", {"scatter", facet_scatter | facet_streaming, Mode::conforming}};
 inline constexpr Target handles{"fuzz_handles",
                                 {"handles", facet_opaque | facet_noncoherent | facet_coherent, Mode::conforming}};

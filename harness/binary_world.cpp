@@ -21,7 +21,7 @@ enum At : unsigned {
 enum LiteralAt : unsigned { at_n_banks = 3, at_n_devices = 4, at_line = 6, at_literal_page = 8 };
 
 // In the byte of the mode: bit 0 says conforming, and all bits of one of these that this mode of strictness is on.
-constexpr uint8_t strict_bits[std::size(strict_modes)] = {0x0e, 0x30, 0xc0};
+constexpr uint8_t strict_bits[std::size(strict_modes)] = {0x06, 0x30, 0xc0, 0x08};
 
 constexpr uint64_t four_gib = uint64_t{1} << 32;
 

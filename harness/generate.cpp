@@ -136,6 +136,7 @@ const World& Generator::make_world()
             out_.world = small;
     }
     out_.world.mode = profile_.mixed && rng_.chance(1, 4) ? Mode::hostile : profile_.mode;
+    out_.world.strict.check_errors &= rng_.chance(1, 2);
     if (out_.world.mode == Mode::conforming || rng_.chance(3, 4)) // few get far who are strict with themselves
         out_.world.strict.weak_order = out_.world.strict.single_fetch = false;
     if (profile_.facets == facet_pool) // a device behind an IOMMU has none

@@ -14,10 +14,15 @@ struct FacetName {
     std::string_view name;
     uint32_t bits;
 };
-constexpr FacetName facet_names[] = {{"streaming", facet_streaming}, {"coherent", facet_coherent},
-                                     {"pool", facet_pool},           {"handles", facet_opaque},
-                                     {"noncoherent", facet_noncoherent}, {"scatter", facet_scatter},
-                                     {"managed", facet_managed},     {"dma_buf", facet_dma_buf},
+constexpr FacetName facet_names[] = {{"streaming", facet_streaming},
+                                     {"coherent", facet_coherent},
+                                     {"pool", facet_pool},
+                                     {"handles", facet_opaque},
+                                     {"noncoherent", facet_noncoherent},
+                                     {"scatter", facet_scatter},
+                                     {"managed", facet_managed},
+                                     {"dma_buf", facet_dma_buf},
+                                     {"strict", facet_coherent | facet_strict},
                                      {"all", all_facets}};
 constexpr auto names_of_facets = [] {
     std::array<std::string_view, std::size(facet_names)> names{};
@@ -37,6 +42,7 @@ World small_world(uint32_t facets, std::string_view scope)
     w.n_devices = 2;
     w.devices[0].coherent = 0;
     w.devices[1].coherent = 1;
+    w.strict.weak_order = w.strict.single_fetch = w.strict.untrusted = (facets & facet_strict) != 0;
     if (scope == "iommu")
         w.devices[0].iommu = 1;
     if (scope == "bounce") // nothing of a client's is in reach
@@ -169,9 +175,10 @@ Moves::Values Moves::values(uint8_t op, Shape shape) const
         return few ? Values{0} : Values{0, 1};
     case Shape::seed:
         return {1};
+    case Shape::context:
+        return {0, 1};
     case Shape::lie:
     case Shape::memory:
-    case Shape::context:
         return {0}; // clients conform
     case Shape::cache_op:
         return {DMAUDIT_FLUSH, DMAUDIT_INVALIDATE, DMAUDIT_FLUSH_INVALIDATE};

@@ -181,7 +181,8 @@ enum Facet : uint32_t {
     facet_managed = 64,
     facet_dma_buf = 128,
     all_facets = 255,
-    facet_strict = 256 // only where clients err: conforming ones that are strict with themselves would get nowhere
+    facet_strict =
+        256 // only where clients err, and in scopes of their own: conforming ones would get nowhere by chance
 };
 
 struct Spec {

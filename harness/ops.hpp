@@ -48,7 +48,7 @@ using Ops =
            ops::ManagedDeclare, ops::ManagedRelease, ops::AddAction, ops::OpenGroup, ops::ReleaseGroup, ops::SetMask,
            ops::SetCoherentMask, ops::SetMinAlignMask, ops::MapSingleWithin, ops::AllocPages, ops::FreePages,
            ops::MapSgtable, ops::UnmapSgtable, ops::SyncSgtableForCpu, ops::SyncSgtableForDevice, ops::MappingError,
-           ops::AtEnd, ops::MapSgWithin, ops::Starve, ops::FailOpen, ops::Barrier, ops::Context>;
+           ops::AtEnd, ops::MapSgWithin, ops::Starve, ops::FailOpen, ops::Barrier, ops::Context, ops::CpuIndex>;
 constexpr size_t op_count = Ops::count;
 
 // The declarations as data, indexed by Step::op.

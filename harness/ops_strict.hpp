@@ -1,4 +1,4 @@
-// Ops: what only matters to those who are strict with a driver. Neither calls the provider.
+// Ops: what only matters to those who are strict with a driver. None calls the provider.
 #pragma once
 #include "harness/op.hpp"
 
@@ -21,6 +21,19 @@ struct Context {
     static constexpr Actor actor = Actor::client;
     static constexpr uint32_t facets = facet_strict;
     static constexpr std::array fields{f("kind", &Context::kind)};
+};
+struct CpuIndex {
+    Use<obj_buffer | obj_block | obj_window> object;
+    Arg<Shape::off> off;
+    Arg<Shape::len> len;
+    static constexpr std::string_view
+        name = "cpu_index",
+        doc =
+            "the CPU reads a number and uses it, as it stands, as an index, length or pointer: matters with untrusted";
+    static constexpr Ends ends = Ends::nothing;
+    static constexpr Actor actor = Actor::client;
+    static constexpr uint32_t facets = facet_strict;
+    static constexpr std::array fields{f("", &CpuIndex::object), f("off", &CpuIndex::off), f("len", &CpuIndex::len)};
 };
 
 } // namespace dmaudit::ops

@@ -158,6 +158,7 @@ class Run {
     Skip new_ref(uint64_t name, Tag ref, int rc);
     void check_exported_read(Range original, uint64_t target, uint32_t device, bool bounced);
     Skip access_attachment(Tag, uint32_t device, uint64_t off, uint64_t len, bool write, uint64_t seed);
+    Skip cpu_read(uint64_t object, uint64_t off, uint64_t len, bool index);
     void device_writes(uint32_t device, Range original, Range target, uint64_t seed);
     bool has_dma_buf() const; // all of it, but for exporters and windows
     void free_exported();
@@ -185,7 +186,7 @@ class Run {
 
     Skip perform(const ops::Buffer&);
     Skip perform(const ops::FreeBuffer&);
-    Skip perform(const ops::CpuRead&);
+    Skip perform(const ops::CpuRead& o) { return cpu_read(o.object.v, o.off.v, o.len.v, false); }
     Skip perform(const ops::CpuWrite&);
     Skip perform(const ops::DeviceRead&);
     Skip perform(const ops::DeviceWrite&);
@@ -292,6 +293,7 @@ class Run {
         return Skip::executed;
     }
     Skip perform(const ops::Barrier&) { return auditor_.barrier(), Skip::executed; }
+    Skip perform(const ops::CpuIndex& o) { return cpu_read(o.object.v, o.off.v, o.len.v, true); }
     Skip perform(const ops::Context& o) { return atomic_ = o.kind.v != 0, Skip::executed; }
     Skip perform(const ops::Starve& o) { return machine_.starve(o.end.v == 0), Skip::executed; }
     Skip sync(uint64_t mapping, uint64_t off, uint64_t len, uint64_t dir, uint64_t lie, uint32_t phase);

@@ -88,17 +88,17 @@ Skip Run::perform(const ops::FreeBuffer& o)
     return failed() ? Skip::executed : done(auditor_.remove_buffer(t));
 }
 
-Skip Run::perform(const ops::CpuRead& o)
+Skip Run::cpu_read(uint64_t object, uint64_t off, uint64_t len, bool index)
 {
-    if (!made(o.object.v))
+    if (!made(object))
         return Skip::not_made;
-    const Tag t = tag(o.object.v);
-    if (!auditor_.cpu_access(t, o.off.v, o.len.v, false))
+    const Tag t = tag(object);
+    if (!auditor_.cpu_access(t, off, len, false, index))
         return Skip::illegal;
-    const Range r{auditor_.bytes_of(t).at + o.off.v, o.len.v};
+    const Range r{auditor_.bytes_of(t).at + off, len};
     if (!session_.can_compare(r))
         return Skip::impossible;
-    if (name_kind(o.object.v) != obj_window) // read through the client's own alias: AddressSanitizer looks on
+    if (name_kind(object) != obj_window) // read through the client's own alias: AddressSanitizer looks on
         for (uint64_t i = 0; i < r.len; i += scratch_.size())
             std::memcpy(scratch_.data(), client(r) + i, std::min<uint64_t>(r.len - i, scratch_.size()));
     expect_contents(r, false, false);
@@ -175,6 +175,8 @@ Skip Run::access(Tag t, uint32_t device, uint64_t bus, uint64_t off, uint64_t le
 // The device writes to `target` what belongs to `original`.
 void Run::device_writes(uint32_t device, Range original, Range target, uint64_t seed)
 {
+    if (!auditor_.device_supplied(original))
+        return;
     const uint8_t* device_view = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
     for (uint64_t done = 0; done < target.len;) {
         const uint64_t n = std::min<uint64_t>(target.len - done, scratch_.size());

@@ -213,7 +213,7 @@ class StateWriter {
                 add(n);
         add(run_.atomic_);
         Words since;
-        for (const Pieces* h : {&a_.unordered(), &a_.fetched()}) // empty, but in strict worlds
+        for (const Pieces* h : {&a_.unordered(), &a_.fetched(), &a_.supplied()}) // empty, but in strict worlds
             put(since, *h, {0, machine_.ram_size()});
         for (const uint64_t word : since)
             add(word);

@@ -203,9 +203,9 @@ class Parser {
 
     void world()
     {
-        static constexpr std::string_view known[] = {"page",         "line",       "banks",       "coherent",
-                                                     "limit",        "offset",     "iommu",       "mode",
-                                                     "check_errors", "weak_order", "single_fetch"};
+        static constexpr std::string_view known[] = {"page",         "line",       "banks",        "coherent",
+                                                     "limit",        "offset",     "iommu",        "mode",
+                                                     "check_errors", "weak_order", "single_fetch", "untrusted"};
         constexpr size_t modes = std::size(known) - std::size(strict_modes);
         static_assert(std::equal(std::begin(strict_modes), std::end(strict_modes), std::begin(known) + modes,
                                  [](const StrictMode& mode, std::string_view key) { return mode.name == key; }));

@@ -128,7 +128,7 @@ TEST(Text, errors_say_the_line_what_was_expected_and_what_was_found)
     EXPECT_EQ(
         error("world pages=1\n"),
         "1: 'world' has no key 'pages'; its keys are: page line banks coherent limit offset iommu mode check_errors "
-        "weak_order single_fetch");
+        "weak_order single_fetch untrusted");
     EXPECT_EQ(error("world mode=kind\n"), "1: expected hostile or conforming for 'mode', found 'kind'");
     EXPECT_EQ(error("world banks=16K\n"), "1: expected size@address for a bank, found '16K'");
     EXPECT_EQ(error("world banks=16K@0,16K@1M,16K@2M,16K@3M,16K@4M\n"), "1: a world has at most 4 banks");

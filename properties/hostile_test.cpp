@@ -230,6 +230,11 @@ const Mistake mistakes[] = {
      "device_read k200 off=16 len=64"},
     {"read_twice_what_the_device_may_change", double_fetch, BLOCK "cpu_read k200 off=8 len=8",
      "cpu_read k200 off=0 len=64"},
+    {"index_by_what_the_device_wrote", unchecked_index,
+     BLOCK "device_write k200 off=0 len=16 seed=1\ncpu_write k200 off=0 len=8 seed=2", "cpu_index k200 off=4 len=8"},
+    {"length_that_came_in_a_mapped_buffer", unchecked_index,
+     MAP("from_device") "device_write m200 off=0 len=1024 seed=4\nunmap_single m200", "cpu_index b200 off=100 len=4",
+     Device::any, 100},
     {"map_memory_of_the_stack", unmappable_memory,
      "b200 = buffer size=1024 at={at} memory=stack\ncpu_write b200 off=0 len=1024 seed=1",
      "m200 = map_single b200 off=0 len=8 dir=to_device dev=0", Device::any, 0},
@@ -302,7 +307,8 @@ World world_for(const Mistake& m, Rng& rng)
 {
     World w = generated(rng.next(), "all", 0).world;
     w.mode = Mode::hostile;
-    w.strict = {m.rule == unchecked_mapping_error, m.rule == missing_barrier, m.rule == double_fetch};
+    w.strict = {m.rule == unchecked_mapping_error, m.rule == missing_barrier, m.rule == double_fetch,
+                m.rule == unchecked_index};
     w.devices[0].limit = all_ones;
     if (m.device != Device::any)
         w.devices[0].coherent = m.device == Device::coherent;

@@ -170,7 +170,7 @@ void Auditor::own(Range r, uint32_t tag)
 {
     if (audits_)
         identity_.set(r, tag);
-    for (Pieces* since : {&unordered_, &fetched_}) // of another owner, or of nobody
+    for (Pieces* since : {&unordered_, &fetched_, &supplied_}) // of another owner, or of nobody
         if (!since->remove(r))
             since->clear();
 }

@@ -122,6 +122,7 @@ class Auditor {
     {
         strict_ = s;
         barrier();
+        supplied_.clear();
     }
 
     // ---- clients' buffers ----
@@ -183,8 +184,10 @@ class Auditor {
     int release_group(uint32_t device, uint64_t nth); // the nth youngest open one; none: the provider must refuse
 
     // ---- accesses: true if they are legal; the caller then moves the bytes ----
-    bool cpu_access(Tag object, uint64_t offset, uint64_t length, bool write);
+    // index: what is read is used as an index, length or pointer.
+    bool cpu_access(Tag object, uint64_t offset, uint64_t length, bool write, bool index = false);
     bool device_access(uint32_t device, Tag object, uint64_t offset, uint64_t length, bool write);
+    bool device_supplied(Range); // of a write: these bytes came from a device. False: no room to remember it
     void barrier() // dma_wmb and dma_rmb, or the write to a doorbell
     {
         unordered_.clear();
@@ -218,6 +221,7 @@ class Auditor {
     const Ledger& managed() const { return ledger_; }
     const Pieces& unordered() const { return unordered_; }
     const Pieces& fetched() const { return fetched_; }
+    const Pieces& supplied() const { return supplied_; }
     bool alive(Tag) const;
     Range bytes_of(Tag) const; // of a live or dead object
     dmaudit_block as_client_sees(Tag block) const;
@@ -256,8 +260,9 @@ class Auditor {
     bool check_alive(Tag, Kind wanted, RuleId dead);
     bool check_block(const dmaudit_block&, bool by_cpu_only, bool managed = false);
     bool check_tested(Tag mapping);
-    bool strict_cpu_access(Range, bool write, Tag object);
+    bool strict_cpu_access(Range, bool write, bool index, Tag object);
     bool strict_device_read(Range, Tag block);
+    bool exhausted_by(Range, Tag object); // false
     bool check_mapping(const dmaudit_mapping&, RuleId dead, RuleId mismatch);
     bool check_range(uint64_t offset, uint64_t length, uint64_t size, RuleId outside, Tag);
     bool cannot_be_told(const dmaudit_block& claimed, std::optional<uint32_t> direction = {}) const;
@@ -394,6 +399,7 @@ class Auditor {
     bool forward_illegal_ = false, refused_illegal_ = false, audits_ = true, closing_ = false;
     Strict strict_;
     Pieces unordered_, fetched_; // coherent bytes that the CPU has stored, and read, since the last barrier
+    Pieces supplied_;            // what devices wrote and the CPU has not overwritten, in worlds that ask
 };
 
 } // namespace dmaudit

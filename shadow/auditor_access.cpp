@@ -3,7 +3,7 @@
 
 namespace dmaudit {
 
-bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool write)
+bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool write, bool index)
 {
     const Kind kind = tag_kind(object);
     const bool window = kind == Kind::window;
@@ -24,7 +24,7 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
         return false;
     if (audits_ && bufs_.live_count() && !exported_access(r, write, object))
         return false;
-    if (audits_ && !strict_cpu_access(r, write, object))
+    if (audits_ && !strict_cpu_access(r, write, index, object))
         return false;
     if (!write || !audits_)
         return true;

@@ -1,4 +1,5 @@
-// The modes of strictness that concern coherent memory: what the CPU stored and read there since the last barrier.
+// The modes of strictness that concern memory: what the CPU stored and read in coherent memory since the last barrier,
+// and what a device wrote anywhere.
 #include "shadow/auditor.hpp"
 
 namespace dmaudit {
@@ -12,8 +13,16 @@ uint64_t first_of(const Pieces& in, Range r)
 
 } // namespace
 
-bool Auditor::strict_cpu_access(Range r, bool write, Tag object)
+bool Auditor::strict_cpu_access(Range r, bool write, bool index, Tag object)
 {
+    if (index && supplied_.touches(r)) {
+        const uint64_t at = first_of(supplied_, r);
+        return fail(RuleId::unchecked_index, {at, r.end() - at}, object,
+                    "the device wrote it, and nobody has looked whether it is in bounds"),
+               false;
+    }
+    if (write && !supplied_.remove(r))
+        return exhausted_by(r, object);
     // Exported memory is left to its brackets, which order accesses.
     if (!(strict_.weak_order || strict_.single_fetch) || r.empty() || (map_.at(r.at) & ~initialised) != code_of(S))
         return true;
@@ -28,8 +37,7 @@ bool Auditor::strict_cpu_access(Range r, bool write, Tag object)
         room = write ? fetched_.remove(r) : fetched_.add(r);
     if (strict_.weak_order && write)
         room &= unordered_.add(r);
-    return room ||
-           (fail(RuleId::auditor_exhausted, r, object, "too many pieces of memory since the last barrier"), false);
+    return room || exhausted_by(r, object);
 }
 
 bool Auditor::strict_device_read(Range r, Tag block)
@@ -40,6 +48,16 @@ bool Auditor::strict_device_read(Range r, Tag block)
     return fail(RuleId::missing_barrier, {at, r.end() - at}, block,
                 "the CPU's store may reach memory after the device has looked: nothing orders the two"),
            false;
+}
+
+bool Auditor::device_supplied(Range r)
+{
+    return !strict_.untrusted || supplied_.add(r) || exhausted_by(r, 0);
+}
+
+bool Auditor::exhausted_by(Range r, Tag object)
+{
+    return fail(RuleId::auditor_exhausted, r, object, "too many pieces of memory to remember in a strict world"), false;
 }
 
 } // namespace dmaudit

@@ -91,16 +91,19 @@ constexpr ErrorClass classes[] = {
      "broken/rule-metadata-exposed-broken"},
     {36, "an IOMMU: addresses used again before the flush, missing translations, wrong rights",
      "still-reachable, wrong-translation, device-access-denied, excess-rights, exposes-neighbour",
-     "Process address spaces (PASID) and source ids are not modelled: a device has one table.",
-     "broken/s83-translation-kept, broken/rule-excess-rights-broken"},
+     "A device of a world is one source id, or one pair of source id and process address space (PASID), with a table "
+     "of "
+     "its own. An access with another is one of another device (lie=other-device).",
+     "broken/s83-translation-kept, broken/rule-excess-rights-broken, "
+     "rule-device-access-denied-other-address-space-broken"},
     {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "double-fetch",
      "An optional mode, single_fetch=yes of a world, for coherent memory. In a case the client decides nothing by what "
      "it reads, so every second read counts, but for one behind a barrier. Reads through raw pointers are not seen.",
      "rule-double-fetch-broken"},
-    {38, "an index, length or pointer that a device supplied is used unchecked", "",
-     "Documentation only, no mode: the clients of cases compute nothing from data. It is a property of a driver, to be "
-     "found by fuzzing the driver; single_fetch=yes finds the second look that often goes with it.",
-     ""},
+    {38, "an index, length or pointer that a device supplied is used unchecked", "unchecked-index",
+     "An optional mode, untrusted=yes of a world: the auditor remembers what devices wrote, and cpu_index is a use as "
+     "it stands. Copies are not followed. In a driver's own code it is found by fuzzing the driver.",
+     "rule-unchecked-index-broken"},
     {39, "a call in a context that forbids it: atomic, with a lock held, after a shutdown",
      "sleeps-in-atomic, no-progress",
      "Optional: a case says in which context it goes on (context kind=atomic). Without that step only what shows is "

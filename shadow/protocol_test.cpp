@@ -356,6 +356,7 @@ TEST(Protocol, TheOtherRulesAreJudgedElsewhere)
                                        // what was before it, since a barrier or a change of context
                                        {R::missing_barrier, order},
                                        {R::double_fetch, order},
+                                       {R::unchecked_index, order},
                                        {R::sleeps_in_atomic, order},
                                        // bytes of one line together: asked after the table
                                        {R::shared_cache_line, lines},

@@ -225,6 +225,9 @@ constexpr std::array<Rule, rule_count> table{{
     {R::sleeps_in_atomic, "sleeps-in-atomic", client, 833,
      "a call that may sleep was made in a context that must not (interrupt, spinlock)",
      "Allocate and export beforehand; only maps, syncs, their reversals and pool memory are for any context."},
+    {R::unchecked_index, "unchecked-index", client, 129,
+     "in a world of untrusted devices what one wrote was used as an index, length or pointer without a check",
+     "Copy the value, compare the copy with the bound, and use the copy; ids that were handed out are looked up."},
 }};
 
 constexpr bool in_order()

@@ -83,6 +83,7 @@ enum class RuleId : uint8_t {
     double_fetch,
     unmappable_memory,
     sleeps_in_atomic,
+    unchecked_index,
     count_
 };
 

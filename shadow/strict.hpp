@@ -9,6 +9,7 @@ struct Strict {
     bool check_errors = false; // a mapping is tested with dma_mapping_error before it is used
     bool weak_order = false; // a barrier stands between the CPU's stores to coherent memory and a device's look at them
     bool single_fetch = false; // the CPU reads no byte twice that a device may change meanwhile, unless it means to
+    bool untrusted = false;    // what a device wrote is no index, length or pointer before it was checked
     friend bool operator==(const Strict&, const Strict&) = default;
 };
 
@@ -18,6 +19,7 @@ struct StrictMode {
 };
 inline constexpr StrictMode strict_modes[] = {{"check_errors", &Strict::check_errors},
                                               {"weak_order", &Strict::weak_order},
-                                              {"single_fetch", &Strict::single_fetch}};
+                                              {"single_fetch", &Strict::single_fetch},
+                                              {"untrusted", &Strict::untrusted}};
 
 } // namespace dmaudit
