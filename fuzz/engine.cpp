@@ -2,6 +2,7 @@
 
 #include "fuzz/feedback.hpp"
 #include "fuzz/plain.hpp"
+#include "harness/binary.hpp"
 #include "harness/report.hpp"
 #include "harness/rng.hpp"
 #include "harness/text.hpp"
@@ -181,8 +182,15 @@ size_t mutate_bytes(const Target& t, uint8_t* data, size_t size, size_t max, uns
     size = std::min(size, max);
     Rng rng(seed);
     if (rng.chance(1, 8) && __libfuzzer_is_present &&
-        LLVMFuzzerMutate) // its dictionaries and comparisons act only here
-        return LLVMFuzzerMutate(data, size, max);
+        LLVMFuzzerMutate) { // its dictionaries and comparisons act only here
+        const size_t count = size / cell_bytes;
+        if (count < 2 || rng.chance(1, 2))
+            return LLVMFuzzerMutate(data, size, max);
+        // The payload of one op: the first cell is the world, and the first byte of each other one names the op.
+        uint8_t* payload = data + (1 + rng.below(count - 1)) * cell_bytes + 1;
+        LLVMFuzzerMutate(payload, cell_bytes - 1, cell_bytes - 1);
+        return size;
+    }
     const size_t n = plain_mutate(data, size, max, intake(t), rng.next());
     return n ? n : size;
 }

@@ -102,7 +102,7 @@ TEST(Engine, mutating_takes_any_size_and_never_exceeds_the_most)
 // Only libFuzzer knows its dictionary and what was compared, so it gets its turn, and what it makes is taken as it is.
 TEST(Engine, one_mutation_in_eight_is_the_fuzzers_own)
 {
-    unsigned own = 0;
+    unsigned own = 0, payloads = 0;
     for (unsigned seed = 1; seed <= 4000; seed++) {
         Bytes b = generated(seed, hostile, 20);
         const size_t size = b.size(), max = seed % 2 ? 1024 : size / 2; // while minimising, more than may be
@@ -112,12 +112,30 @@ TEST(Engine, one_mutation_in_eight_is_the_fuzzers_own)
         if (delegated.calls == before)
             continue;
         own++;
-        ASSERT_EQ(delegated.size, std::min(size, max));
-        ASSERT_EQ(delegated.max, max);
-        ASSERT_EQ(std::string(b.begin(), b.begin() + static_cast<std::ptrdiff_t>(n)), "abc");
+        if (delegated.max == max && delegated.size == std::min(size, max)) {
+            ASSERT_EQ(std::string(b.begin(), b.begin() + static_cast<std::ptrdiff_t>(n)), "abc");
+            continue;
+        }
+        payloads++; // of one op: nothing else is another one
+        ASSERT_EQ(delegated.size, cell_bytes - 1);
+        ASSERT_EQ(delegated.max, cell_bytes - 1);
+        ASSERT_EQ(n, std::min(size, max));
+        const Bytes old = generated(seed, hostile, 20);
+        size_t changed = 0, first = n;
+        for (size_t i = 0; i < n; i++)
+            if (b[i] != old[i])
+                first = std::min(first, i), changed++;
+        ASSERT_LE(changed, 3u);
+        if (changed) {
+            ASSERT_GT(first, cell_bytes);
+            ASSERT_LE(first % cell_bytes, 3u);
+            ASSERT_NE(first % cell_bytes, 0u);
+        }
     }
     EXPECT_GT(own, 400u);
     EXPECT_LT(own, 600u);
+    EXPECT_GT(payloads, own / 3);
+    EXPECT_LT(payloads, own * 2 / 3);
 }
 
 TEST(Engine, crossing_takes_any_size_and_never_exceeds_the_most)

@@ -184,7 +184,8 @@ uint64_t boundary(const World& w, unsigned code)
     if ((code & 3) != 3) // most ask for none, and no code asks as often as that of nothing
         return 0;
     const uint64_t first = w.banks[0].phys + w.devices[0].offset, last = first + (divide(w, 0).arena - 1);
-    const uint64_t inside = std::bit_floor(first ^ last); // of the arena, whatever its address
+    // Of the arena, whatever its address, or of the bank.
+    const uint64_t inside = std::bit_floor(first ^ (code & 32 ? first + (w.banks[0].size - 1) : last));
     const uint64_t table[] = {w.page, 2 * w.page, 4 * w.page, 65536, w.page / 2, 256, 16 * w.page, inside};
     return table[code >> 2 & 7];
 }

@@ -73,10 +73,18 @@ uint64_t phys_of(unsigned n, unsigned bank, const World& w)
 {
     const uint64_t size = w.banks[bank].size, ordinary = 0x80000000;
     if (bank == 0) {
-        const uint64_t table[] = {0,        0x1000000,   four_gib - size, four_gib - size / 4 / w.page * w.page,
-                                  four_gib, 0x880000000, 0x40000000,      0 - 2 * size,
+        const uint64_t into_pools = divide(w, 0).arena + w.page;
+        const uint64_t table[] = {four_gib - into_pools,
+                                  0,
+                                  0x1000000,
+                                  four_gib - size,
+                                  four_gib - size / 4 / w.page * w.page,
+                                  four_gib,
+                                  0x880000000,
+                                  0x40000000,
+                                  0 - 2 * size,
                                   w.page};
-        return n < 7 ? ordinary : table[n - 7];
+        return n < 6 ? ordinary : table[n - 6];
     }
     const uint64_t after = w.banks[0].phys + w.banks[0].size;
     const uint64_t table[] = {after, after + w.page, four_gib, 0, four_gib - size, 0x880000000, 0xc0000000, 0x1000000};

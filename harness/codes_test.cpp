@@ -62,7 +62,9 @@ struct Answers : Table {
             return now() ? code : builtin_provider().managed->open_group(ctx, device, id);
         };
         dma_buf.mmap = [](void*, uint64_t, uint64_t, uint64_t, dmaudit_window*) -> int { return code; };
-        dma_buf.kmap = [](void*, uint64_t, uint64_t, int, void**) -> int { return code; };
+        dma_buf.kmap = [](void* ctx, uint64_t buf, uint64_t page, int atomic, void** cpu) -> int {
+            return page ? code : builtin_provider().dma_buf->kmap(ctx, buf, page, atomic, cpu);
+        };
         provider.dma_buf = &dma_buf;
         provider.managed = &managed;
     }
@@ -126,6 +128,20 @@ TEST(Codes, that_blame_the_caller_of_a_call_that_only_memory_can_fail)
     EXPECT_EQ(told(exported + "w0 = vmap x0\n", DMAUDIT_EINVAL, 1), "clean") << "no CPU mapping of this buffer";
     EXPECT_EQ(told(bound + bound, DMAUDIT_EBUSY, 1), "clean") << "it is bound";
     EXPECT_EQ(told("add_action\n", DMAUDIT_ENODEV), "clean") << "there is no driver";
+}
+
+TEST(Codes, of_pages_that_have_no_cpu_mapping_beside_one_that_has)
+{
+    const std::string two = "x0 = export_pages pages=2\n", first = two + "w0 = kmap x0 page=0\n";
+    EXPECT_EQ(told(first + "w1 = kmap x0 page=1\n", DMAUDIT_EINVAL, 1), "wrong-return");
+    EXPECT_EQ(told(first + "w1 = vmap x0\n", DMAUDIT_EINVAL, 1), "wrong-return");
+    EXPECT_EQ(told(first + "w1 = vmap x0\n", DMAUDIT_ENOMEM, 1), "clean");
+    EXPECT_EQ(told(two + "w1 = kmap x0 page=1\n", DMAUDIT_EINVAL, 1), "clean") << "no CPU mapping of this buffer";
+    EXPECT_EQ(told(two + "w1 = kmap x0 page=1\n", DMAUDIT_ENODEV, 1), "wrong-return");
+    EXPECT_EQ(told("k0 = alloc_coherent size=5000\nx0 = export_block k0\nw0 = kmap x0 page=0\nw1 = kmap x0 page=1\n",
+                   DMAUDIT_EINVAL, 9),
+              "clean")
+        << "a page in part";
 }
 
 TEST(Codes, an_importer_is_busy_with_others_only_if_somebody_writes)

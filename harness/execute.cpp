@@ -224,15 +224,16 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     if ((result.open_error = session.open(c.world, provider)) != DMAUDIT_OK)
         return result;
     Auditor& auditor = session.auditor();
-    const bool conforming = c.world.mode == Mode::conforming;
+    bool conforming = c.world.mode == Mode::conforming;
     auditor.forward_illegal(!conforming);
     auditor.be_strict(c.world.strict);
     auditor.cells = cells;
     auditor.trace = trace;
     auto* steps = dynamic_cast<StepTrace*>(trace);
-    std::optional<Violation> mistake; // refused
+    std::optional<Violation> mistake; // refused, in this step
+    uint16_t mistaken = 0;
     Run run(c, session, provider, t);
-    for (; result.step < c.count && !run.failed(); result.step++) {
+    for (; result.step < c.count; result.step++) {
         if (steps)
             steps->step(result.step);
         const Skip skip = run.step(c.steps[result.step]);
@@ -261,15 +262,19 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
             }
             break;
         }
+        if (run.failed() && !mistake && auditor.refused_illegal_call()) {
+            // The promise to detect it says, too, that it has no effect: from here on the client conforms.
+            if (steps)
+                steps->stopped(session);
+            mistake = auditor.violation();
+            mistaken = result.step;
+            result.executed.set(mistaken);
+            conforming = true;
+            session.forgive();
+            auditor.forward_illegal(false);
+        }
         if (run.failed())
             break;
-    }
-    if (run.failed() && auditor.refused_illegal_call()) { // the promise to detect it says, too, that it has no effect
-        if (steps)
-            steps->stopped(session);
-        mistake = auditor.violation();
-        session.forgive();
-        auditor.trace = nullptr;
     }
     if (!run.failed()) {
         if (steps)
@@ -283,10 +288,10 @@ Result execute(const Case& c, const dmaudit_provider& provider, Session& session
     run.compare_capacity();
     run.fail_open();
     result.violation = session.violation();
-    if (mistake && result.violation && rule(result.violation->rule).fault != Fault::client)
-        result.step = c.count;
-    else if (mistake)
+    if (mistake && (!result.violation || rule(result.violation->rule).fault == Fault::client)) {
         result.violation = mistake;
+        result.step = mistaken;
+    }
     return result;
 }
 

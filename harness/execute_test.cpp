@@ -539,14 +539,15 @@ TEST(RefusedFree, that_had_an_effect_shows_when_everything_is_given_back)
     EXPECT_EQ(right.result.step, 1u);
 }
 
-TEST(RefusedFree, is_the_last_step)
+TEST(RefusedFree, that_had_an_effect_shows_in_what_comes_later)
 {
     FreesWhatItRefuses table;
     const Ran r =
         run(small + "k0 = alloc_coherent size=4096\nfree_coherent k0 lie=size+1\nk1 = alloc_coherent size=1\n",
             table.provider);
-    EXPECT_EQ(r.tally.steps, 2u);
-    EXPECT_EQ(r.found(), "wrong-return");
+    EXPECT_EQ(r.tally.steps, 3u);
+    EXPECT_EQ(r.found(), "overlap");
+    EXPECT_EQ(r.result.step, 2u);
 }
 
 // Nothing was forwarded, so nothing is said of the provider.

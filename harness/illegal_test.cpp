@@ -107,6 +107,41 @@ TEST(Illegal, calls_that_are_refused_and_have_an_effect)
     EXPECT_EQ(run(world + mapped + "unmap_single m0 used=64\n", t.provider).found(), "clean");
 }
 
+// Once a free was refused, each block lies where the first one does.
+struct Forgets : Table {
+    inline static dmaudit_block first;
+    inline static bool lost;
+};
+
+// Refused, and forgotten all the same to be in use: the next block lies there. The client's mistake counts where
+// nothing comes of it.
+TEST(Illegal, calls_that_are_refused_and_have_an_effect_on_what_comes_later)
+{
+    Forgets t;
+    Forgets::lost = false;
+    t.coherent.alloc = [](void* ctx, const dmaudit_request* r, dmaudit_block* out) -> int {
+        const int rc = builtin_provider().coherent->alloc(ctx, r, out);
+        if (!Forgets::lost)
+            Forgets::first = *out;
+        else
+            *out = Forgets::first;
+        return rc;
+    };
+    t.coherent.free = [](void* ctx, const dmaudit_block* b) -> int {
+        const int rc = builtin_provider().coherent->free(ctx, b);
+        Forgets::lost |= rc != DMAUDIT_OK;
+        return rc;
+    };
+    const std::string mistake = small + "k0 = alloc_coherent size=8K\nfree_coherent k0 lie=size-1\n";
+    const Ran later = run(mistake + "k1 = alloc_coherent size=8K\n", t.provider);
+    EXPECT_EQ(later.found(), "overlap");
+    EXPECT_EQ(later.result.step, 2);
+    const Ran nothing = run(mistake + "k1 = alloc_coherent size=8K\nfree_coherent k0 lie=size-1\nfree_coherent k0\n");
+    EXPECT_EQ(nothing.found(), "free-mismatch");
+    EXPECT_EQ(nothing.result.step, 1);
+    EXPECT_EQ(nothing.tally.executed, 3u); // the second mistake is left out
+}
+
 // Gives everything the same cookies and numbers again: of each kind one lives at a time, and what is said of a dead one
 // is true of its successor. It compares nothing else, and promises all the same.
 struct Forgetful : Table {

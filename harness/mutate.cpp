@@ -256,7 +256,8 @@ void change_world(World& w, Rng& rng)
         for (uint8_t& byte : header) // a literal world: start again from the tables
             byte = static_cast<uint8_t>(rng.next());
     header[0] = 1;
-    const auto at = static_cast<size_t>(3 + rng.below(7));
+    const uint64_t which = rng.below(w.mode == Mode::hostile ? 8 : 7); // the last: how strict it is
+    const auto at = static_cast<size_t>(which < 7 ? 3 + which : 1);
     const auto bit = rng.below(8);
     header[at] = static_cast<uint8_t>(rng.chance(1, 2) ? header[at] ^ 1u << bit : rng.next() & 0xff);
     const Mode mode = w.mode;

@@ -125,11 +125,10 @@ void spurious(Session& s, Range run, Tag object, const char* what)
     s.fail({RuleId::spurious_failure, 0, run, object, what});
 }
 
-// Refused for want of room, and not because it was no request.
-bool lacked_room(const dmaudit_request& req, int rc)
+// A request was refused, with whichever code.
+bool turned_down(const dmaudit_request& req, int rc)
 {
-    return (rc == DMAUDIT_ENOMEM || rc == DMAUDIT_EMASK || rc == DMAUDIT_EALIGN) && power_of_two(req.align) &&
-           power_of_two(req.boundary);
+    return rc > DMAUDIT_OK && power_of_two(req.align) && power_of_two(req.boundary);
 }
 
 // EMASK and EALIGN speak of addresses: of a request that any address meets they are untrue. `limit`: the last one it
@@ -189,7 +188,7 @@ void check_place(Session& s, Tag block, const dmaudit_request& req)
 
 void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
 {
-    if (!lacked_room(req, rc) || req.device >= s.world().n_devices)
+    if (!turned_down(req, rc) || req.device >= s.world().n_devices)
         return;
     if (const Tag pool = pools ? s.auditor().pool_of(req.device) : 0) {
         check_pool(s, pool, req);
@@ -216,7 +215,7 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
 {
     const Auditor& a = s.auditor();
     const uint64_t page = s.world().page;
-    if (!lacked_room(req, rc) || !judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || original.empty() ||
+    if (!turned_down(req, rc) || !judges(s, req.device, DMAUDIT_PROMISES_COMPLETE) || original.empty() ||
         req.align > page || (req.boundary && req.align > 1) || original.len > s.machine().ram_size())
         return;
     const Auditor::Driver& driver = a.driver(req.device);

@@ -129,7 +129,7 @@ Skip Run::alloc_noncoherent(uint64_t out, uint64_t dev, uint64_t size, uint64_t 
         if (via != Auditor::Via::managed)
             first_.noncoherent(req, narrow(dir), via);
     }
-    if (via != Auditor::Via::managed || auditor_.managed().bound(req.device))
+    if (dir < DMAUDIT_DIRECTION_NONE && (via != Auditor::Via::managed || auditor_.managed().bound(req.device)))
         check_memory(session_, req, rc, false);
     return done(rc);
 }

@@ -7,6 +7,12 @@
 
 namespace dmaudit {
 
+// Does a case that expects this belong into a child process?
+inline bool may_end_the_process(const Expect& e)
+{
+    return e.kind == Expect::violation && (e.rule == RuleId::provider_crash || e.rule == RuleId::no_progress);
+}
+
 class Runner {
   public:
     // In process unless `isolate` or the provider says that it needs a child. `session` is used in process only.

@@ -46,14 +46,15 @@ std::string_view found(const Result& r)
     return r.open_error ? "a provider that does not open" : r.violation ? rule(r.violation->rule).name : "no violation";
 }
 
-// Does the case break a rule that was declared, and the unpatched code none?
+// Does the case break a rule that was declared, and the unpatched code none but by a mistake of the client?
 bool shows(const Case& c, const PatchHeader& header, const dmaudit_provider& mutant, Session& session)
 {
     const Result wrong = execute(c, mutant, session);
-    return wrong.violation &&
-           std::find(header.expect.begin(), header.expect.end(), rule(wrong.violation->rule).name) !=
-               header.expect.end() &&
-           !execute(c, builtin_provider(), session).violation;
+    if (!wrong.violation || by_client(wrong) ||
+        std::find(header.expect.begin(), header.expect.end(), rule(wrong.violation->rule).name) == header.expect.end())
+        return false;
+    const Result right = execute(c, builtin_provider(), session);
+    return !right.violation || by_client(right);
 }
 
 // A step without which the case shows the bug too, or nothing. Each try in a process of its own: what the bug destroys

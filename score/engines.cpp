@@ -94,7 +94,7 @@ void exhaustive(const Job& job, Progress& p, int)
         for (const std::string_view scope_name : verify_scopes())
             for (const std::string_view facet : verify_facets()) {
                 const auto scope = verify_scope(scope_name, facet);
-                if (!scope)
+                if (!scope || (scope->facets & facet_strict)) // what clients ask of themselves tells of no provider
                     continue;
                 VerifyLimits limits;
                 limits.depth = depth;

@@ -49,7 +49,7 @@ bool Auditor::cpu_access(Tag object, uint64_t offset, uint64_t length, bool writ
                       direction_of(map_.at(r.at)) != Direction::none;
     marks.hit(Mark::held_write, held);
     apply(e, r);
-    return true;
+    return supplied_.remove(r) || exhausted_by(r, object);
 }
 
 bool Auditor::device_access(uint32_t device, Tag object, uint64_t offset, uint64_t length, bool write)

@@ -223,17 +223,23 @@ int Auditor::open_window(Tag ref, WindowRecord::Kind kind, uint64_t page, uint64
     }
     if (violation_)
         return rc;
-    if (rc != DMAUDIT_OK && kind == WindowRecord::vmapped)
-        for (uint32_t i = 0; i < windows_.live_count(); i++)
-            if (const WindowRecord& w = windows_[windows_.live(i)]; w.buf == buf && w.kind == kind)
-                return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", Code{DMAUDIT_OK},
-                            Code{rc}),
-                       rc;
+    bool cpu_maps = kind == WindowRecord::mmapped; // there are such windows onto this buffer
+    for (uint32_t i = 0; rc != DMAUDIT_OK && i < windows_.live_count(); i++) {
+        const WindowRecord& w = windows_[windows_.live(i)];
+        if (w.buf == buf && w.kind == kind && kind == WindowRecord::vmapped)
+            return fail(RuleId::wrong_return, rec.at, buf, "a vmap of what is vmapped already", Code{DMAUDIT_OK},
+                        Code{rc}),
+                   rc;
+        cpu_maps |= w.buf == buf && w.kind != WindowRecord::mmapped;
+    }
     if (rc != DMAUDIT_OK) {
         if (refuse && kind != WindowRecord::vmapped && rc != DMAUDIT_EINVAL)
             return fail(RuleId::wrong_return, rec.at, buf, "a window that the buffer does not have",
                         Code{DMAUDIT_EINVAL}, Code{rc}),
                    rc;
+        // A last page in part may be none.
+        if (!refuse && blamed_caller(rc, cpu_maps && (kind == WindowRecord::vmapped || page < whole), rec.at, buf))
+            return rc;
         return refused(refuse, evidence_->uncached_pages(), buf), rc;
     }
     if (refuse) {

@@ -1,6 +1,6 @@
 // Illegal calls by a client: found by the auditor, and passed on all the same to a provider that promises to detect
-// them. It must refuse, and what it does then must be nothing; the case ends there, so whatever was changed shows when
-// everything is given back.
+// them. It must refuse, and what it does then must be nothing; the case goes on as that of a client that conforms, so
+// whatever was changed shows.
 #include "shadow/auditor.hpp"
 
 #include <algorithm>

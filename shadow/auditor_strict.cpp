@@ -21,7 +21,13 @@ bool Auditor::strict_cpu_access(Range r, bool write, bool index, Tag object)
                     "the device wrote it, and nobody has looked whether it is in bounds"),
                false;
     }
-    if (write && !supplied_.remove(r))
+    bool room = true;
+    if (!write && supplied_.touches(r)) // looked at where no device can change it any more: that was the check
+        map_.for_each_run(r, [&](Range run, uint8_t s) {
+            if (owner_of(s) == Owner::cpu && direction_of(s) == Direction::none)
+                room &= supplied_.remove(run);
+        });
+    if (!room)
         return exhausted_by(r, object);
     // Exported memory is left to its brackets, which order accesses.
     if (!(strict_.weak_order || strict_.single_fetch) || r.empty() || (map_.at(r.at) & ~initialised) != code_of(S))
@@ -32,9 +38,8 @@ bool Auditor::strict_cpu_access(Range r, bool write, bool index, Tag object)
                     "read before, and the device may have changed it since; no barrier says that this is meant"),
                false;
     }
-    bool room = true;
     if (strict_.single_fetch) // what it wrote itself it does not take for what it has read
-        room = write ? fetched_.remove(r) : fetched_.add(r);
+        room &= write ? fetched_.remove(r) : fetched_.add(r);
     if (strict_.weak_order && write)
         room &= unordered_.add(r);
     return room || exhausted_by(r, object);

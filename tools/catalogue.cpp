@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fmt/core.h>
 #include <fstream>
+#include <utility>
 
 namespace dmaudit {
 namespace {
@@ -38,16 +39,42 @@ std::string file_name(const std::string& path)
     return path.substr(from, path.rfind('.') - from);
 }
 
-// The one to show, of many: named after the rule, if there is such a one.
-std::string shown(const std::vector<std::string>& cases, const Rule& r)
+// What stands between the rule and `ending` in the name of a case, "-" if nothing does; empty: it is not named so.
+std::string variant(const std::string& path, const Rule& r, std::string_view ending)
 {
-    const std::string wanted = fmt::format("rule-{}-", r.name);
-    auto best = std::find_if(cases.begin(), cases.end(),
-                             [&](const std::string& c) { return file_name(c).starts_with(wanted); });
-    if (best == cases.end())
-        best = cases.begin();
-    const std::string name = best->substr(0, best->rfind('.'));
-    return fmt::format("[`{0}`](../corpus/regressions/{0}.dma)", name);
+    const std::string name = file_name(path), begin = fmt::format("rule-{}", r.name);
+    return name.starts_with(begin) && name.ends_with(ending) && name.size() > begin.size() + ending.size()
+               ? name.substr(begin.size(), name.size() - begin.size() - ending.size())
+               : std::string();
+}
+
+// The two to show, of many: a pair by their names, the plain one if there is such a one; else what is named after the
+// rule.
+std::pair<std::string, std::string> shown(const CasesOf& c, const Rule& r)
+{
+    const auto named = [&](const std::vector<std::string>& cases, std::string_view ending, std::string_view wanted) {
+        return std::find_if(cases.begin(), cases.end(), [&](const std::string& path) {
+            const std::string v = variant(path, r, ending);
+            return !v.empty() && (wanted.empty() || v == wanted);
+        });
+    };
+    auto broken = named(c.breaking, "broken", "-"), near = named(c.near, "near", "-");
+    for (auto b = c.breaking.begin(); b != c.breaking.end() && (broken == c.breaking.end() || near == c.near.end());
+         b++)
+        if (const std::string v = variant(*b, r, "broken"); !v.empty())
+            if (const auto n = named(c.near, "near", v); n != c.near.end())
+                broken = b, near = n;
+    if (broken == c.breaking.end())
+        broken = named(c.breaking, "broken", "");
+    if (near == c.near.end())
+        near = named(c.near, "near", "");
+    const auto link = [](const std::vector<std::string>& cases, std::vector<std::string>::const_iterator at) {
+        if (cases.empty())
+            return std::string("-");
+        const std::string& path = at == cases.end() ? cases.front() : *at;
+        return fmt::format("[`{0}`](../corpus/regressions/{0}.dma)", path.substr(0, path.rfind('.')));
+    };
+    return {link(c.breaking, broken), link(c.near, near)};
 }
 
 std::string numbers(uint64_t set, std::string_view prefix)
@@ -140,11 +167,11 @@ std::string rules_page(const Catalogue& catalogue)
             if (r.fault != g.fault || r.id == RuleId::none)
                 continue;
             const CasesOf& c = catalogue.of[static_cast<size_t>(r.id)];
+            const auto [broken, near] = shown(c, r);
             const std::string classes = numbers(classes_of(r.id), ""), held = numbers(invariants_of(r.id), "I");
-            out +=
-                fmt::format("| `{}` | {}{}{} | {} | {} | {} | {} | {} |\n", r.name, classes,
-                            classes.empty() || held.empty() ? "" : "; ", held, r.cwe, r.meaning, r.advice,
-                            c.breaking.empty() ? "-" : shown(c.breaking, r), c.near.empty() ? "-" : shown(c.near, r));
+            out += fmt::format("| `{}` | {}{}{} | {} | {} | {} | {} | {} |\n", r.name, classes,
+                               classes.empty() || held.empty() ? "" : "; ", held, r.cwe, r.meaning, r.advice, broken,
+                               near);
         }
     }
     return out;

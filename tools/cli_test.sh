@@ -322,7 +322,7 @@ gives 0 verify --facet pool --list
 says out 'declare_pool dev={0,1}'
 # Interrupted, it keeps what it has and goes on from there.
 rm -f cut
-timeout --foreground -s INT 3 "$dmaudit" verify --facet streaming --depth 9 --alive 3 --state cut >out 2>err
+timeout -s TERM 3 "$dmaudit" verify --facet streaming --depth 9 --alive 3 --state cut >out 2>err
 check 'verify: an interrupted search says so' grep -q 'not complete (interrupted)' out
 check 'verify: ... and keeps its state' test -s cut
 gives 0 verify --facet streaming --depth 9 --alive 3 --state cut --runs 1
@@ -365,7 +365,7 @@ gives 0 run --isolate --times 3 cases
 gives 0 min --isolate broken.dma -o min-isolated.dma
 # Interrupted while a provider hangs again and again, it gives what it has.
 printf '# dmaudit case 1\nb0 = buffer size=300\nk0 = alloc_coherent size=8192\nfree_coherent k0\n' >hangs.dma
-timeout --foreground -s INT 6 "$dmaudit" min --isolate --provider broken-loop-in-alloc hangs.dma -o best.dma 2>err
+timeout -s TERM 6 "$dmaudit" min --isolate --provider broken-loop-in-alloc hangs.dma -o best.dma 2>err
 check 'min: it says that it was interrupted' grep -q 'interrupted: it may become smaller' err
 check 'min: ... and gives the best so far' grep -q 'expect no-progress' best.dma
 check 'a case is made as small in children' cmp -s small.dma min-isolated.dma

@@ -65,10 +65,12 @@ int minimise_file(const Options& o)
     if (!provider || !loaded.ok)
         return exit_unusable;
     Session session;
-    Runner runner(*provider, session, o.isolate);
     const Case& c = loaded.value;
+    Runner runner(*provider, session, o.isolate || may_end_the_process(c.expect));
     constexpr unsigned looks = 3;
-    stop_at_signals();
+    stop_at_signals(runner.isolated());
+    if (!runner.isolated())
+        hint_at_crash();
     Result first = runner.run_times(c, looks);
     const bool varies = first.violation && first.violation->rule == RuleId::not_deterministic;
     if (!first.violation) {
@@ -130,7 +132,7 @@ Action add_min(CLI::App& app)
                    "provider: NAME`, else builtin)");
     app.add_flag("--isolate", o->isolate,
                  "each run in a child process, so that the provider may crash or hang (done for those that say they "
-                 "are process-wide or may abort)");
+                 "are process-wide or may abort, and where the case expects it)");
     app.add_option("--tries", o->tries, "at most so many runs")->capture_default_str();
     return [o] { return minimise_file(*o); };
 }

@@ -35,6 +35,8 @@ void hint_at_hang()
     struct sigaction alarmed {};
     alarmed.sa_flags = SA_RESTART;
     alarmed.sa_handler = [](int) {
+        if (stopped_by)
+            _exit(128 + stopped_by);
         if (!moved_on) {
             constexpr std::string_view text =
                 "dmaudit: nothing has ended for 20 s, a call of the provider or the minimising of a finding: with "
@@ -109,7 +111,7 @@ int fuzz(const Options& o)
     int code = exit_ok;
     uint64_t looked_at = 0; // cases, when the clock was read last
     const auto cases = [&] { return campaign.next_seed() - o.seed; };
-    stop_at_signals();
+    stop_at_signals(campaign.runner().isolated());
     campaign.stop_when([] { return stopped_by != 0; });
     while (!stopped_by && (o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
         campaign.step(o.runs ? o.runs - cases() : 256);

@@ -1,6 +1,7 @@
 // dmaudit run
 #include "harness/runner.hpp"
 #include "tools/files.hpp"
+#include "tools/signals.hpp"
 #include "tools/verbs.hpp"
 
 #include <algorithm>
@@ -49,7 +50,9 @@ int run(const Options& o)
             continue;
         }
         Tally tally;
-        Runner runner(*provider, session, o.isolate);
+        Runner runner(*provider, session, o.isolate || may_end_the_process(c.expect));
+        if (!runner.isolated())
+            hint_at_crash();
         const bool by_repetition = c.expect.kind == Expect::violation && c.expect.rule == RuleId::not_deterministic;
         const Result r = runner.run_times(c, std::max(o.times, by_repetition ? 2u : 1u), &tally);
         if (r.open_error) {
@@ -60,7 +63,7 @@ int run(const Options& o)
         }
         const bool fine = r.as_expected(c.expect);
         (fine ? as_expected : otherwise)++;
-        const std::string replay = fmt::format("dmaudit run{} --provider {} {}", o.isolate ? " --isolate" : "",
+        const std::string replay = fmt::format("dmaudit run{} --provider {} {}", runner.isolated() ? " --isolate" : "",
                                                shell_word(name), shell_word(file));
         if (!fine) {
             fmt::print("{}: expected {}, found {}\n", file, expectation(c.expect),
@@ -93,7 +96,7 @@ Action add_run(CLI::App& app)
                    "provider: NAME`, else builtin)");
     app.add_flag("--isolate", o->isolate,
                  "run each case in a child process, so that the provider may crash or hang (done for those that say "
-                 "they are process-wide or may abort)");
+                 "they are process-wide or may abort, and where the case expects it)");
     app.add_option("--times", o->times, "run each case so many times; all must take the same course")
         ->check(CLI::Range(1u, 1000u));
     app.add_flag("-q,--quiet", o->quiet, "no reports, only what is not as expected");

@@ -145,6 +145,12 @@ int run(Options o)
             all += fmt::format(" {}", s.name);
         return unusable(fmt::format("--without {}: expected some of{}", o.without, all));
     }
+    for (const std::string& path : {o.json, o.html}) // now, and not after all the work
+        if (!path.empty() && access(std::filesystem::path(path).parent_path().empty()
+                                        ? "."
+                                        : std::filesystem::path(path).parent_path().c_str(),
+                                    W_OK) != 0)
+            return unusable(fmt::format("{}: the folder cannot be written to", path));
     c.seeds = o.seeds;
     c.budget = o.budget;
     c.comparison_budget = o.comparison_budget;

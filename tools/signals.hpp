@@ -8,14 +8,21 @@ namespace dmaudit {
 
 inline volatile sig_atomic_t stopped_by = 0; // the signal's number; 0: none came
 
-// Ctrl-C and the like end what runs at the next point where it can stop; a second one ends the process.
-inline void stop_at_signals()
+// Ctrl-C and the like end what runs at the next point where it can stop; a second Ctrl-C ends the process. SIGTERM may
+// come twice for one stop: timeout(1) sends it to its child, and then to the child's group. A provider that hangs in
+// this process is waited for ten seconds; in a child it has a limit of its own.
+inline void stop_at_signals(bool in_children = false)
 {
     struct sigaction stop {};
-    stop.sa_flags = static_cast<int>(SA_RESETHAND);
     stop.sa_handler = [](int number) { stopped_by = number; };
-    for (const int number : {SIGINT, SIGTERM})
-        sigaction(number, &stop, nullptr);
+    if (!in_children)
+        stop.sa_handler = [](int number) {
+            stopped_by = number;
+            alarm(10);
+        };
+    sigaction(SIGTERM, &stop, nullptr);
+    stop.sa_flags = static_cast<int>(SA_RESETHAND);
+    sigaction(SIGINT, &stop, nullptr);
 }
 
 // A provider that dies takes this process along.
@@ -27,8 +34,8 @@ inline void hint_at_crash()
             continue; // a sanitizer has more to say
         now.sa_flags = static_cast<int>(SA_RESETHAND);
         now.sa_handler = [](int caught) {
-            constexpr std::string_view text = "dmaudit: a signal ends the run, most likely in the provider: with `fuzz "
-                                              "--isolate` it becomes a finding\n";
+            constexpr std::string_view text = "dmaudit: a signal ends the run, most likely in the provider: with "
+                                              "`--isolate` it becomes a finding\n";
             [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
             raise(caught);
         };

@@ -227,7 +227,7 @@ int verify(const Options& o)
     std::fflush(stdout); // should the provider end the process, this is what it was
     if (o.in_process)
         hint_at_crash();
-    stop_at_signals();
+    stop_at_signals(!o.in_process);
     const VerifyResult& r = search.run();
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
