@@ -369,6 +369,14 @@ timeout -s TERM 6 "$dmaudit" min --isolate --provider broken-loop-in-alloc hangs
 check 'min: it says that it was interrupted' grep -q 'interrupted: it may become smaller' err
 check 'min: ... and gives the best so far' grep -q 'expect no-progress' best.dma
 check 'a case is made as small in children' cmp -s small.dma min-isolated.dma
+# A case that expects the end of the process runs in a child without being told to.
+gives 0 run --provider broken-abort-in-unmap died
+gives 0 min --provider broken-abort-in-unmap "$(ls died/provider-crash*.dma | head -n 1)" -o one.dma
+# A provider that hangs in this process is not waited for.
+timeout -k 30 -s TERM 1 "$dmaudit" min --provider broken-loop-in-alloc hangs.dma >out 2>err
+check 'min: SIGTERM ends it, whatever the provider does' test $? -eq 124
+gives 2 score --quick --json nowhere/score.json
+says err 'nowhere/score.json: the folder cannot be written to'
 gives 0 fuzz --isolate --runs 200 --findings none
 says out 'in child processes'
 grep 'steps:' out >isolated

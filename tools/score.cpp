@@ -97,6 +97,9 @@ void thin_out(std::vector<score::Subject>& subjects, size_t keep)
 
 int run(Options o)
 {
+    for (const std::string& path : {o.json, o.html}) // now, and not after all the work
+        if (!path.empty() && access(std::filesystem::absolute(path).parent_path().c_str(), W_OK) != 0)
+            return unusable(fmt::format("{}: the folder cannot be written to", path));
     std::error_code ec;
     const std::string here = std::filesystem::read_symlink("/proc/self/exe", ec).parent_path().string();
     if (o.programs.empty())
@@ -145,12 +148,6 @@ int run(Options o)
             all += fmt::format(" {}", s.name);
         return unusable(fmt::format("--without {}: expected some of{}", o.without, all));
     }
-    for (const std::string& path : {o.json, o.html}) // now, and not after all the work
-        if (!path.empty() && access(std::filesystem::path(path).parent_path().empty()
-                                        ? "."
-                                        : std::filesystem::path(path).parent_path().c_str(),
-                                    W_OK) != 0)
-            return unusable(fmt::format("{}: the folder cannot be written to", path));
     c.seeds = o.seeds;
     c.budget = o.budget;
     c.comparison_budget = o.comparison_budget;
