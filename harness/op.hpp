@@ -181,8 +181,7 @@ enum Facet : uint32_t {
     facet_managed = 64,
     facet_dma_buf = 128,
     all_facets = 255,
-    facet_strict =
-        256 // only where clients err, and in scopes of their own: conforming ones would get nowhere by chance
+    facet_strict = 256 // only where clients err, and in scopes of its own: others would get nowhere by chance
 };
 
 struct Spec {

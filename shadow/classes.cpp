@@ -93,8 +93,7 @@ constexpr ErrorClass classes[] = {
     {36, "an IOMMU: addresses used again before the flush, missing translations, wrong rights",
      "still-reachable, wrong-translation, device-access-denied, excess-rights, exposes-neighbour",
      "A device of a world is one source id, or one pair of source id and process address space (PASID), with a table "
-     "of "
-     "its own. An access with another is one of another device (lie=other-device).",
+     "of its own. An access with another is one of another device (lie=other-device).",
      "broken/s83-translation-kept, broken/rule-excess-rights-broken, "
      "rule-device-access-denied-other-address-space-broken"},
     {37, "the CPU reads the same device-writable byte twice and relies on both reads being equal", "double-fetch",

@@ -294,7 +294,8 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_ISOLATION (1ull << 16) /* and reaches nobody's bytes beside the mapped ones in their pages (untrusted devices) */
 /* Without an IOMMU nothing is refused, with whichever code, for which the arenas have a free run of 2^order pages, aligned
  * to its size in device addresses, that meets the request: a block, or the bounce buffer of a mapping, at the buffer's place
- * in its cache line; nor is a mask that leaves the device a page. And EMASK and EALIGN are said of no request for which any address would do. */
+ * in its cache line; nor is a mask that leaves the device a page. And EMASK and EALIGN are said of no request for which any
+ * address would do. */
 #define DMAUDIT_PROMISES_COMPLETE (1ull << 17)
 /* close gives back what lives, too; others are closed when nothing does. Whether actions of drivers run then is open. */
 #define DMAUDIT_PROMISES_TEARDOWN (1ull << 18)
@@ -499,8 +500,8 @@ struct dmaudit_dma_buf {
      * in the cache for the CPU to write to, and who gives an importer a copy fetches what the end is going to copy back. */
     int (*begin_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
     int (*end_cpu_access)(void *ctx, uint64_t buf, uint64_t start, uint64_t length, uint32_t direction);
-    /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page (a last page in part may be none),
-     * or no CPU mapping, which a buffer has of all its pages or of none. */
+    /* dma_buf_kmap(_atomic), dma_buf_kunmap(_atomic): CPU address of one page. EINVAL: no such page (a
+     * last page in part may be none), or no CPU mapping, which a buffer has of all its pages or of none. */
     int (*kmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void **cpu);
     int (*kunmap)(void *ctx, uint64_t buf, uint64_t page, int atomic, void *cpu);
     /* dma_buf_mmap. EINVAL: beyond the buffer's whole pages (a last page in part is none), or of no pages. */
