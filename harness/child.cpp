@@ -1,10 +1,9 @@
 #include "harness/child.hpp"
-#include "harness/forked.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <new>
 #include <sys/mman.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <type_traits>
 #include <unistd.h>
@@ -14,6 +13,7 @@ namespace dmaudit {
 // Plain values only: the child dies without destructors, and the parent reads what it left.
 struct Child::Board {
     enum Place : uint32_t { nowhere, before, stepping, done };
+    volatile uint64_t moves; // cases, steps and platform calls
     volatile Place place;
     volatile uint32_t cases;     // that have ended
     volatile uint16_t step;      // of the running one; its count: open, close, or everything is given back
@@ -25,16 +25,25 @@ struct Child::Board {
     std::array<uint64_t, rule_count> known;
 };
 
+// What a case does, and what it may do.
+struct Child::Counter : Session::Probe {
+    Counter(Board& b, uint64_t most) : board(b), calls_left(most) {}
+    void moved() { board.moves = board.moves + 1; }
+    void platform_call() override
+    {
+        moved();
+        if (calls_left-- == 0) {
+            board.stuck = true;
+            _exit(0);
+        }
+    }
+    Board& board;
+    uint64_t calls_left;
+};
+
 namespace {
 
 static_assert(std::is_trivially_copyable_v<Result> && std::is_trivially_copyable_v<Tally>);
-
-// Processor time until SIGPROF; 0: no more.
-void limit_time(unsigned ms)
-{
-    const itimerval t{{0, 0}, {ms / 1000, static_cast<suseconds_t>(ms % 1000) * 1000}};
-    setitimer(ITIMER_PROF, &t, nullptr);
-}
 
 const char* how_it_died(int status)
 {
@@ -76,19 +85,32 @@ Child::~Child()
     munmap(board_, sizeof(Board));
 }
 
+// `work` in a child, which comes to its end or is ended at a standstill.
+Ended Child::forked(const std::function<void(int)>& work, const std::function<void(std::string_view)>& said)
+{
+    board_ = new (board_) Board{};
+    Standstill standstill;
+    return run_forked(
+        {std::max(1u, limits_.wall_ms / Standstill::looks), limits_.quiet},
+        [&](int fd) {
+            end_at_standstill(board_->moves, limits_.cpu_ms);
+            work(fd);
+        },
+        said, [&] { return !standstill.look(board_->moves); });
+}
+
 Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, unsigned n, Tally* tally,
                            const Known& known)
 {
     if (provider_.promises & DMAUDIT_TRAIT_PROCESS_WIDE)
         n = 1;
-    board_ = new (board_) Board{};
-    const Ended ended = run_forked(
-        {limits_.wall_ms, limits_.quiet},
+    const Ended ended = forked(
         [&](int) {
-            struct Diary final : StepTrace, Session::Probe {
-                explicit Diary(Board& b, uint64_t most) : board(b), calls_left(most) {}
+            struct Diary final : StepTrace, Counter {
+                using Counter::Counter;
                 void step(unsigned i) override
                 {
+                    moved();
                     board.step = static_cast<uint16_t>(i);
                     board.place = Board::stepping;
                     board.has_violation = false; // a mistake after which the case went on to its end
@@ -99,15 +121,6 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
                     board.has_violation = true;
                 }
                 void applied(Event, Range) override {}
-                void platform_call() override
-                {
-                    if (calls_left-- == 0) {
-                        board.stuck = true;
-                        _exit(0);
-                    }
-                }
-                Board& board;
-                uint64_t calls_left;
             };
             Session session; // after the fork: this world is the child's own
             for (unsigned i = 0; i < n; i++) {
@@ -116,10 +129,9 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
                 session.probe = &diary;
                 board_->step = c.count;
                 board_->has_violation = false;
+                diary.moved();
                 board_->place = Board::before;
-                limit_time(limits_.cpu_ms);
                 board_->result = execute(c, provider_, session, &board_->tally, nullptr, &diary);
-                limit_time(0);
                 board_->place = Board::done;
                 board_->cases = i + 1;
                 const auto& v = board_->result.violation;
@@ -129,7 +141,7 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
                     break;
             }
         },
-        [](std::string_view) {}, [] { return false; });
+        [](std::string_view) {});
     if (tally)
         tally->add(board_->tally);
     if (board_->place == Board::done && board_->cases > 0 && !board_->stuck && WIFEXITED(ended.status) &&
@@ -145,8 +157,8 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
     const bool hung = WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGPROF;
     v.rule = board_->stuck || hung || ended.stopped ? RuleId::no_progress : RuleId::provider_crash;
     v.what = board_->stuck   ? "a case made more platform calls than the limit allows"
-             : ended.stopped ? "the process did not end in the time allowed"
-             : hung          ? "the process used more processor time than the limit allows"
+             : ended.stopped ? "the process did nothing in the time that the limit allows"
+             : hung          ? "the process used all the processor time that the limit allows, and did nothing"
                              : how_it_died(ended.status);
     ran.result.violation = v;
     return ran;
@@ -159,19 +171,21 @@ Result Child::run(const Case& c, Tally* tally)
 
 std::string Child::report(const Case& c, const Result& r, const ReportOptions& options)
 {
+    const RuleId broken = r.violation ? r.violation->rule : RuleId::none;
+    const bool survived = broken != RuleId::provider_crash && broken != RuleId::no_progress;
     // Once more without the history if the replay kills the child.
-    for (const bool history : {true, false}) {
+    for (const bool history : {survived, false}) {
         std::string said;
-        const Ended ended = run_forked(
-            {limits_.wall_ms, limits_.quiet},
+        const Ended ended = forked(
             [&](int to) {
                 Session session;
+                Counter counter(*board_, limits_.platform_calls);
+                session.probe = &counter;
                 ReportOptions o = options;
                 o.history = o.history && history;
-                limit_time(limits_.cpu_ms);
                 write_all(to, dmaudit::report(c, r, provider_, session, o));
             },
-            [&](std::string_view part) { said += part; }, [] { return false; });
+            [&](std::string_view part) { said += part; });
         if (!ended.stopped && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0 && !said.empty())
             return said;
     }

@@ -3,10 +3,11 @@
 // parent's is not passed on. What the child is doing stands in memory that both see, written before each step, so a
 // child that dies is known by the step that killed it.
 //
-// A child ends by itself when a provider makes no progress: a limit on the platform calls of one case (the same on
-// every machine), then one on processor time, which does not depend on what else the machine does, and at last one on
-// the clock, for a provider that sleeps.
+// A provider that does not come back is ended: at a limit on the platform calls of one case, which is the same on every
+// machine, or when it does nothing that can be seen, no step and no platform call, for so much processor time or, if it
+// sleeps, for so long. A slow machine makes no provider hang: however slowly, something is done.
 #pragma once
+#include "harness/forked.hpp"
 #include "harness/report.hpp"
 
 #include <functional>
@@ -16,8 +17,8 @@ namespace dmaudit {
 
 struct ChildLimits {
     uint64_t platform_calls = 1'000'000; // of one case
-    unsigned cpu_ms = 500;               // processor time of one case
-    unsigned wall_ms = 60'000;           // for all cases of one child
+    unsigned cpu_ms = 500;               // processor time, and nothing done
+    unsigned wall_ms = 20'000;           // on the clock, and nothing done
     bool quiet = true;                   // what the child prints is thrown away
 };
 
@@ -50,6 +51,8 @@ class Child {
 
   private:
     struct Board; // what both processes see
+    struct Counter;
+    Ended forked(const std::function<void(int fd)>& work, const std::function<void(std::string_view)>& said);
 
     const dmaudit_provider& provider_;
     ChildLimits limits_;

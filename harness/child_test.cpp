@@ -10,6 +10,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <unistd.h>
 
 namespace dmaudit {
@@ -151,6 +152,55 @@ TEST_P(Deaths, are_named_by_the_step_that_ran)
     EXPECT_FALSE(before.violation);
 }
 
+// Uses so much processor time.
+void be_slow(unsigned ms)
+{
+    const auto now = [] {
+        timespec t;
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+        return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1'000'000;
+    };
+    for (const uint64_t until = now() + ms; now() < until;)
+        ;
+}
+
+TEST(Child, is_patient_with_who_is_slow_but_does_something)
+{
+    // Each allocation takes a third of the limit, or all of it twice with platform calls within.
+    ChildLimits limits;
+    limits.cpu_ms = 300;
+    Bad steps([](void* ctx, const dmaudit_request* r, dmaudit_block* out) {
+        be_slow(100);
+        return builtin_provider().coherent->alloc(ctx, r, out);
+    });
+    const Case six = case_of("k0 = alloc_coherent size=1\nk1 = alloc_coherent size=1\nk2 = alloc_coherent size=1\n"
+                             "k3 = alloc_coherent size=1\nk4 = alloc_coherent size=1\nk5 = alloc_coherent size=1\n");
+    const Result by_steps = Child(steps.provider, limits).run(six);
+    EXPECT_FALSE(by_steps.violation) << rule(by_steps.violation->rule).name;
+    static const dmaudit_platform* platform;
+    Bad calls([](void* ctx, const dmaudit_request* r, dmaudit_block* out) {
+        for (unsigned i = 0; i < 6; i++) {
+            be_slow(100);
+            platform->meta_free(platform->self, platform->meta_alloc(platform->self, 8));
+        }
+        return builtin_provider().coherent->alloc(ctx, r, out);
+    });
+    calls.provider.open = [](const dmaudit_platform* p, void** ctx) {
+        platform = p;
+        return builtin_provider().open(p, ctx);
+    };
+    const Result by_calls = Child(calls.provider, limits).run(one_block());
+    EXPECT_FALSE(by_calls.violation) << rule(by_calls.violation->rule).name;
+    // And not with who does nothing for longer.
+    Bad nothing([](void* ctx, const dmaudit_request* r, dmaudit_block* out) {
+        be_slow(900);
+        return builtin_provider().coherent->alloc(ctx, r, out);
+    });
+    const Result told = Child(nothing.provider, limits).run(one_block());
+    ASSERT_TRUE(told.violation);
+    EXPECT_EQ(told.violation->rule, RuleId::no_progress);
+}
+
 TEST(Child, names_a_provider_that_dies_when_it_is_opened)
 {
     dmaudit_provider p = builtin_provider();
@@ -200,6 +250,7 @@ TEST(Child, goes_on_after_every_kind_of_death)
         Session session;
         ChildLimits limits;
         limits.cpu_ms = 150;
+        limits.platform_calls = 20'000;
         Runner runner(*p, session, false, limits);
         ASSERT_TRUE(runner.isolated());
         const Result r = runner.run_times(c, 2);
@@ -221,9 +272,7 @@ TEST(Child, goes_on_after_every_kind_of_death)
 
 TEST(Child, a_campaign_survives_its_provider)
 {
-    ChildLimits limits;
-    limits.cpu_ms = 100;
-    Campaign c(*provider_named("broken-segfault-in-free"), *profile_named("coherent"), 1, false, limits);
+    Campaign c(*provider_named("broken-segfault-in-free"), *profile_named("coherent"), 1);
     while (c.next_seed() <= 100)
         c.step(101 - c.next_seed());
     EXPECT_EQ(c.next_seed(), 101u);

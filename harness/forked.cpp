@@ -1,5 +1,6 @@
 #include "harness/forked.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +35,9 @@ void let_die(bool quiet)
             dup2(null, STDERR_FILENO);
         }
 }
+
+const volatile uint64_t* counted;
+Standstill standstill;
 
 } // namespace
 
@@ -80,6 +85,24 @@ Ended run_forked(const Forked& forked, const std::function<void(int)>& work,
     while (waitpid(child, &ended.status, 0) < 0 && errno == EINTR)
         ;
     return ended;
+}
+
+void end_at_standstill(const volatile uint64_t& count, unsigned cpu_ms)
+{
+    counted = &count;
+    struct sigaction look {};
+    look.sa_flags = SA_RESTART;
+    look.sa_handler = [](int) {
+        if (standstill.look(*counted)) {
+            std::signal(SIGPROF, SIG_DFL);
+            raise(SIGPROF); // when this returns
+        }
+    };
+    sigaction(SIGPROF, &look, nullptr);
+    const unsigned us = std::max(1u, cpu_ms * 1000 / Standstill::looks);
+    const timeval every{us / 1'000'000, static_cast<suseconds_t>(us % 1'000'000)};
+    const itimerval t{every, every};
+    setitimer(ITIMER_PROF, &t, nullptr);
 }
 
 void write_all(int fd, std::string_view text)

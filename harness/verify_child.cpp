@@ -87,28 +87,23 @@ template <class Board> struct Shared {
     Board* board;
 };
 
-// Did a walker do nothing for so many looks?
+// Has a walker that is at work come to a standstill?
 class Patience {
   public:
-    explicit Patience(unsigned looks) : looks_(looks) {}
     template <size_t N> bool ended(const AtWork (&at)[N], unsigned workers)
     {
         bool any = false;
-        for (unsigned i = 0; i < workers; i++) {
-            still_[i] = at[i].busy && at[i].steps == seen_[i] ? still_[i] + 1 : 0;
-            seen_[i] = at[i].steps;
-            any |= still_[i] >= looks_;
-        }
+        for (unsigned i = 0; i < workers; i++)
+            if (at[i].busy)
+                any |= walkers_[i].look(at[i].steps);
+            else
+                walkers_[i] = {};
         return any;
     }
 
   private:
-    unsigned looks_;
-    std::array<uint64_t, 64> seen_{};
-    std::array<unsigned, 64> still_{};
+    std::array<Standstill, 64> walkers_{};
 };
-
-constexpr unsigned looks = 8; // that somebody must do nothing for
 
 } // namespace
 
@@ -116,9 +111,9 @@ bool Verifier::Search::start_in_child(Reached& r, StateKey& key)
 {
     const Shared<Board> shared;
     std::string arrived;
-    Patience patience(looks);
+    Patience patience;
     const Ended ended = run_forked(
-        {limits.patience_ms / looks},
+        {std::max(1u, limits.patience_ms / Standstill::looks)},
         [&](int fd) {
             AtWork& at = shared.board->at[0];
             at.busy = true;
@@ -180,10 +175,10 @@ bool Verifier::Search::expand_in_children(size_t n, std::vector<Reached>& out)
         const Shared<Board> shared;
         Board& board = *shared.board;
         std::string arrived;
-        Patience patience(looks);
+        Patience patience;
         next_chunk = 0;
         const Ended ended = run_forked(
-            {std::max(1u, patience_ms / looks)},
+            {std::max(1u, patience_ms / Standstill::looks)},
             [&](int fd) {
                 std::mutex one_at_a_time;
                 const auto walk = [&](unsigned i) {

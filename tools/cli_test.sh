@@ -322,7 +322,7 @@ gives 0 verify --facet pool --list
 says out 'declare_pool dev={0,1}'
 # Interrupted, it keeps what it has and goes on from there.
 rm -f cut
-timeout -s TERM 3 "$dmaudit" verify --facet streaming --depth 9 --alive 3 --state cut >out 2>err
+timeout -s TERM 5 "$dmaudit" verify --facet streaming --depth 9 --alive 3 --state cut >out 2>err
 check 'verify: an interrupted search says so' grep -q 'not complete (interrupted)' out
 check 'verify: ... and keeps its state' test -s cut
 gives 0 verify --facet streaming --depth 9 --alive 3 --state cut --runs 1
@@ -446,7 +446,7 @@ printf 'b0 = buffer size=1\nm0 = map_single b0 dir=to_device\nm1 = map_single b0
 gives 0 run "it's two.dma"
 says out "replay: dmaudit run --provider builtin 'it'\\''s two.dma'"
 "$dmaudit" fuzz --seconds 60 --findings none >out 2>err &
-sleep 1
+sleep 3
 kill -INT $!
 wait $!
 check 'a campaign that is stopped says so with its code' [ $? -eq 130 ]

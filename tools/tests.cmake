@@ -17,22 +17,25 @@ foreach(subject world contents session execute report campaign model illegal roo
   dmaudit_test(harness_${subject}_test SOURCES ${CMAKE_SOURCE_DIR}/harness/${subject}_test.cpp LINK dmaudit_harness dmaudit_providers LABELS quick)
 endforeach()
 # Waits for providers that do not come back.
-dmaudit_test(harness_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/child_test.cpp LINK dmaudit_harness dmaudit_providers)
+dmaudit_test(harness_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/child_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
 
 target_sources(harness_execute_test PRIVATE ${CMAKE_SOURCE_DIR}/harness/execute_protocol_test.cpp)
 
 # Exhaustive search: all of its tests, and those that are quick.
-dmaudit_test(harness_verify_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
+dmaudit_test(harness_verify_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 1800)
 if(DMAUDIT_TESTS)
   add_test(NAME harness_verify_quick_test COMMAND harness_verify_test
            --gtest_filter=Choices.*:Adversaries.*:StateKeys.*:Verify.Refuses*:Verify.Notices*)
   set_tests_properties(harness_verify_quick_test PROPERTIES LABELS quick TIMEOUT 600)
 endif()
 # Waits for a provider that does not come back.
-dmaudit_test(harness_verify_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_child_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
-dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 900)
+dmaudit_test(harness_verify_child_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_child_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 1800)
+dmaudit_test(harness_verify_same_test SOURCES ${CMAKE_SOURCE_DIR}/harness/verify_same_test.cpp LINK dmaudit_harness dmaudit_providers TIMEOUT 2400)
+if(DMAUDIT_TESTS)
+  set_tests_properties(harness_verify_same_test PROPERTIES COST 1000) # the longest
+endif()
 
-dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties TIMEOUT 900)
+dmaudit_test(harness_findings_test SOURCES ${CMAKE_SOURCE_DIR}/harness/findings_test.cpp LINK dmaudit_harness dmaudit_providers LABELS properties TIMEOUT 1800)
 
 if(TARGET dmaudit)
   add_test(NAME cli_test COMMAND bash ${CMAKE_SOURCE_DIR}/tools/cli_test.sh $<TARGET_FILE:dmaudit>)
