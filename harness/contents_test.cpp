@@ -10,10 +10,10 @@ namespace dmaudit {
 namespace {
 
 std::vector<uint8_t> filled(Contents& c, uint64_t seed, const std::vector<uint8_t>& cpu,
-                            const std::vector<uint8_t>& device, uint64_t at = 0)
+                            const std::vector<uint8_t>& device, uint64_t at = 0, Contents::Writer who = Contents::cpu)
 {
     std::vector<uint8_t> to(cpu.size() + 1, 0xee);
-    c.fill({at, cpu.size()}, seed, cpu.data(), device.data(), to.data());
+    c.fill({at, cpu.size()}, who, seed, cpu.data(), device.data(), to.data());
     EXPECT_EQ(to.back(), 0xee) << "one byte too many";
     to.pop_back();
     return to;
@@ -27,9 +27,13 @@ TEST(Contents, a_fill_differs_from_both_old_values_whatever_they_are)
             for (unsigned device = 0; device < 256; device++) {
                 const std::vector<uint8_t> old_cpu(n, static_cast<uint8_t>(cpu)),
                     old_device(n, static_cast<uint8_t>(device));
-                const auto v = filled(c, cpu ^ device * 7, old_cpu, old_device);
-                for (size_t i = 0; i < n; i++)
-                    ASSERT_TRUE(v[i] != cpu && v[i] != device) << n << ' ' << i << ' ' << cpu << ' ' << device;
+                for (const auto who : {Contents::cpu, Contents::device}) {
+                    const auto v = filled(c, cpu ^ device * 7, old_cpu, old_device, 0, who);
+                    for (size_t i = 0; i < n; i++) {
+                        ASSERT_TRUE(v[i] != cpu && v[i] != device) << n << ' ' << i << ' ' << cpu << ' ' << device;
+                        ASSERT_EQ(Contents::by_cpu(v[i]), who == Contents::cpu) << "it says who wrote it";
+                    }
+                }
             }
 }
 
@@ -58,7 +62,7 @@ TEST(Contents, a_fill_is_the_same_with_vectors_of_any_width)
             const auto v = filled(c, seed, old, old);
             const auto key = static_cast<uint8_t>(seed * 0x9e3779b97f4a7c15u >> 56);
             for (size_t i = 0; i < n / 16 * 16; i++)
-                ASSERT_EQ(v[i], ((i % 16 * 37 + i / 16 * 29 + key) & 0x7f) | 1) << n << ' ' << seed << ' ' << i;
+                ASSERT_EQ(v[i], ((i % 16 * 37 + i / 16 * 29 + key) & 0x3f) | 1) << n << ' ' << seed << ' ' << i;
             ASSERT_TRUE(std::equal(v.begin(), v.end(), c.at(0))) << "what is expected later is another thing";
         }
 }
@@ -74,7 +78,7 @@ TEST(Contents, a_fill_is_never_zero_initial_ram_or_scribble)
             b = static_cast<uint8_t>(rng.next());
         for (auto& b : device)
             b = static_cast<uint8_t>(rng.next());
-        for (const uint8_t v : filled(c, seed, cpu, device))
+        for (const uint8_t v : filled(c, seed, cpu, device, 0, seed % 2 ? Contents::cpu : Contents::device))
             seen[v] = true;
     }
     EXPECT_FALSE(seen[0]);
@@ -82,6 +86,7 @@ TEST(Contents, a_fill_is_never_zero_initial_ram_or_scribble)
         EXPECT_FALSE(seen[Ram::initial_page()[i]]) << "initial RAM, byte " << i;
         EXPECT_FALSE(seen[Ram::scribble(i)]) << "scribble, byte " << i;
     }
+    EXPECT_FALSE(Contents::by_cpu(0)) << "nobody's";
     EXPECT_GT(std::count(seen.begin(), seen.end(), true), 32) << "too few values to tell bytes apart";
 }
 

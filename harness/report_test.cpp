@@ -89,7 +89,7 @@ corrupts-neighbour: a call changed or dropped client bytes that were not its to 
   the provider's fault (CWE-787; provider: careless)
 
   op 2    m0 = map_single b0 len=64 dir=to_device
-  what    a byte that nobody may have touched has changed: expected 0x75, found 0x0
+  what    a byte that nobody may have touched has changed: expected 0x35, found 0x0
   bytes   1 from physical address 0x8000c040
   state   C.d: with the CPU, written by it since the last hand-over
 

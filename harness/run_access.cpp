@@ -8,22 +8,25 @@ namespace dmaudit {
 
 // ---- the data oracle ----
 
-// After a legal call: what the CPU may read of `r` holds what it must.
+// After a legal call: what the CPU may read of `r` holds what it must. What the CPU wrote itself and handed over is
+// lost where its line was dropped without having been written back; what a device wrote, where the line was kept.
 void Run::expect_contents(Range r, bool bounced, bool handed_over)
 {
     const auto wrong = session_.first_wrong(r);
     if (!wrong)
         return;
-    const RuleId rule = !handed_over ? RuleId::corrupts_neighbour
-                        : bounced    ? RuleId::stale_bounce
-                                     : RuleId::missing_invalidate;
+    const uint8_t must = *session_.contents().at(*wrong);
+    const RuleId rule = !handed_over             ? RuleId::corrupts_neighbour
+                        : bounced                ? RuleId::stale_bounce
+                        : Contents::by_cpu(must) ? RuleId::missing_clean
+                                                 : RuleId::missing_invalidate;
     session_.fail(
         {rule,
          0,
          {*wrong, 1},
          0,
          handed_over ? "the CPU does not see what was written last" : "a byte that nobody may have touched has changed",
-         *session_.contents().at(*wrong),
+         must,
          machine_.door()[*wrong],
          Numbers::values});
 }
@@ -118,7 +121,7 @@ Skip Run::perform(const ops::CpuWrite& o)
     const bool window = name_kind(o.object.v) == obj_window; // user space: another mapping of the page
     uint8_t* to = (window ? machine_.door() : machine_.client()) + r.at;
     const uint8_t* device = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
-    session_.contents().fill(r, o.seed.v, machine_.door() + r.at, device + r.at, to);
+    session_.contents().fill(r, Contents::cpu, o.seed.v, machine_.door() + r.at, device + r.at, to);
     machine_.cpu_wrote(r.at, r.len);
     return Skip::executed;
 }
@@ -180,8 +183,8 @@ void Run::device_writes(uint32_t device, Range original, Range target, uint64_t 
     const uint8_t* device_view = machine_.cache().simulated() ? machine_.cache().device_bytes() : machine_.door();
     for (uint64_t done = 0; done < target.len;) {
         const uint64_t n = std::min<uint64_t>(target.len - done, scratch_.size());
-        session_.contents().fill({original.at + done, n}, seed + done, machine_.door() + target.at + done,
-                                 device_view + target.at + done, scratch_.data());
+        session_.contents().fill({original.at + done, n}, Contents::device, seed + done,
+                                 machine_.door() + target.at + done, device_view + target.at + done, scratch_.data());
         machine_.device_write(device, target.at + done, n, scratch_.data());
         done += n;
     }
