@@ -193,6 +193,24 @@ TEST(Codes, that_speak_of_addresses_where_any_would_do)
         << "no page has an even device address";
 }
 
+TEST(Codes, that_speak_of_addresses_behind_an_iommu)
+{
+    const std::string behind = "world banks=16K@0x80000000 iommu=yes mode=conforming\n";
+    const auto told_there = [&](const std::string& call, int rc) {
+        Answers answers(rc);
+        answers.provider.promises |= DMAUDIT_PROMISES_COMPLETE | DMAUDIT_PROMISES_COMPLETE_IOVA;
+        return run(behind + call, answers.provider).found();
+    };
+    EXPECT_EQ(told_there("k0 = alloc_coherent size=2 align=64K limit=0xffff\n", DMAUDIT_EMASK), "clean")
+        << "page 0 is the only aligned one within the limit";
+    EXPECT_EQ(told_there("k0 = alloc_coherent size=2 boundary=1\n", DMAUDIT_EMASK), "clean") << "none would do";
+    EXPECT_EQ(told_there("k0 = alloc_coherent size=2 align=8K limit=0xffff\n", DMAUDIT_EMASK), "spurious-failure");
+    const std::string full = "k0 = alloc_coherent size=8K\nk1 = alloc_coherent size=2 align=4K limit=0xffff\n";
+    Answers second(DMAUDIT_EMASK, 1);
+    second.provider.promises |= DMAUDIT_PROMISES_COMPLETE | DMAUDIT_PROMISES_COMPLETE_IOVA;
+    EXPECT_EQ(run(behind + full, second.provider).found(), "wrong-return") << "there are addresses, and no memory";
+}
+
 TEST(Returned, with_a_lock)
 {
     static const dmaudit_platform* platform;

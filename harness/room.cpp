@@ -132,8 +132,9 @@ bool turned_down(const dmaudit_request& req, int rc)
 }
 
 // EMASK and EALIGN speak of addresses: of a request that any address meets they are untrue. `limit`: the last one it
-// may have; `keeps`: it asks for bits of them.
-void untrue(Session& s, const dmaudit_request& req, int rc, uint64_t limit, bool keeps)
+// may have; `addresses`: there are some within it, behind an IOMMU, as it wants them; `keeps`: it asks for bits of
+// them.
+void untrue(Session& s, const dmaudit_request& req, int rc, uint64_t limit, bool addresses, bool keeps)
 {
     const World& w = s.world();
     const DeviceSpec& d = w.devices[req.device];
@@ -141,7 +142,8 @@ void untrue(Session& s, const dmaudit_request& req, int rc, uint64_t limit, bool
     for (unsigned b = 0; b < w.n_banks && !d.iommu; b++)
         if (const uint64_t last = w.banks[b].phys + d.offset + (w.banks[b].size - 1); b == 0 || last > end)
             end = last;
-    if (req.size > s.machine().ram_size() || (rc == DMAUDIT_EMASK ? limit < end : rc != DMAUDIT_EALIGN || keeps))
+    if (req.size > s.machine().ram_size() ||
+        (rc == DMAUDIT_EMASK ? limit < end || !addresses : rc != DMAUDIT_EALIGN || keeps))
         return;
     s.fail({RuleId::wrong_return,
             0,
@@ -207,7 +209,7 @@ void check_memory(Session& s, const dmaudit_request& req, int rc, bool pools)
     if (const auto run = addresses ? find_in_arenas(s, req.device, wish) : std::nullopt)
         return spurious(s, *run, 0, "an arena has a free aligned run of pages that meets the request");
     const uint64_t aligned = d.iommu || d.offset % s.world().page == 0 ? s.world().page : 1; // as any page is
-    untrue(s, req, rc, limit, req.align > aligned || req.boundary || (d.iommu && pages > s.world().page));
+    untrue(s, req, rc, limit, addresses, req.align > aligned || req.boundary || (d.iommu && pages > s.world().page));
 }
 
 // A bounce buffer keeps the buffer's place in its line, and the address bits that the driver asked for.
@@ -237,7 +239,7 @@ void check_slot(Session& s, const dmaudit_request& req, int rc, Range original)
                               : Wish{lead + original.len, 1, limit, req.boundary, 0, lead};
     if (const auto run = addresses ? find_in_arenas(s, req.device, wish) : std::nullopt)
         return spurious(s, *run, 0, "an arena has room for a bounce buffer that the device can reach");
-    untrue(s, req, rc, limit, req.align > 1 || driver.min_align_mask || req.boundary);
+    untrue(s, req, rc, limit, addresses, req.align > 1 || driver.min_align_mask || req.boundary);
 }
 
 void check_mask(Session& s, uint32_t device, uint64_t mask)

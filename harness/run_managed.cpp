@@ -67,8 +67,9 @@ Skip Run::perform(const ops::ManagedFree& o)
     const Tag t = tag(o.block.v);
     if (auditor_.alive(t))
         expect_contents(auditor_.bytes_of(t), false, false);
-    return failed() ? Skip::executed
-                    : done(call([&] { return auditor_.free_coherent(lied_block(o.block.v, o.lie.v), true); }));
+    return failed() ? Skip::executed : done(call([&] { // of the other kind: to dma_free_coherent
+        return auditor_.free_coherent(lied_block(o.block.v, o.lie.v), o.lie.v != lie_other_kind);
+    }));
 }
 
 Skip Run::perform(const ops::ManagedAllocNoncoherent& o)

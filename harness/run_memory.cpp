@@ -173,6 +173,8 @@ Skip Run::free_noncoherent(uint64_t block, uint64_t lie, Auditor::Via via)
         expect_contents(auditor_.bytes_of(t), false, false);
     if (failed())
         return Skip::executed;
+    if (lie == lie_other_kind) // to dma_free_coherent
+        return done(call([&] { return auditor_.free_coherent(lied_block(block, lie_none)); }));
     const uint32_t direction = linux_direction(auditor_.blocks()[t].direction);
     return done(call([&] {
         return auditor_.free_noncoherent(lied_block(block, lie),

@@ -66,7 +66,7 @@ struct VerifyResult {
     bool merging = false;
     uint64_t executions = 0; // sessions that were opened
     uint64_t refused_with_effect = 0; // with check_refused
-    uint64_t strayed = 0;    // states that the same moves did not lead to a second time: a provider with a memory
+    uint64_t strayed = 0; // states that the same moves did not lead to a second time, or that could not be hashed
     std::array<uint64_t, op_count> by_op{}; // cases by their last op
     std::vector<VerifyFinding> findings;
     int open_error = 0; // the provider does not open in this world

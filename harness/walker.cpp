@@ -191,7 +191,13 @@ void Walker::judge(Ran ran, uint64_t code, uint32_t parent, const KnownStates* k
         limits_.look(*run_, session_);
     Reached::State state{{}, code, parent, false};
     if (known) {
-        state.key = *state_key(*run_, session_);
+        const auto key = state_key(*run_, session_);
+        if (!key) { // the provider's hash failed: nothing is known of this state
+            out.strayed++;
+            close(false);
+            return;
+        }
+        state.key = *key;
         if (known->known(state.key) || !mine_.insert(state.key).second) {
             out.counts.merged++;
             close(false); // from here on everything is as it was when this state was first reached

@@ -59,6 +59,8 @@ Survival survival(std::vector<Lasted> v)
     Survival s;
     s.steps.push_back({0, 1, 0});
     sort(v);
+    if (!v.empty())
+        s.until = v.back().time;
     double share = 1, sum = 0;
     for (size_t i = 0; i < v.size();) {
         const double at_risk = static_cast<double>(v.size() - i);
@@ -131,11 +133,14 @@ Total total(const Campaign& c, size_t engine)
         sum.by_none += r.detected == 0;
         sum.trials += r.trials, sum.reached += r.reached, sum.triggered += r.triggered, sum.detected += r.detected;
         sum.right += r.right;
+        sum.cut_short += r.cut_short;
         for (const Trial& t : c.of(s, engine))
             if (t.outcome != Trial::unusable) {
                 sum.executions += t.executions;
                 sum.seconds += t.seconds;
-                all.push_back({static_cast<double>(t.executions), t.detected()});
+                // Who has missed it had all of the budget, also where there was nothing more to run.
+                const uint64_t lasted = t.outcome == Trial::missed ? c.budget_of(*c.engines[engine]) : t.executions;
+                all.push_back({static_cast<double>(lasted), t.detected()});
             }
     }
     sum.alive = survival(std::move(all));

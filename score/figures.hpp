@@ -50,7 +50,9 @@ struct Survival {
         double time, share, error; // from here on; standard error (Greenwood)
     };
     std::vector<Step> steps; // begins at 0 with share 1
+    double until = 0;        // nobody was looked at for longer
     double at(double time) const;
+    bool known_at(double time) const { return time <= until || steps.back().share == 0; }
 };
 Survival survival(std::vector<Lasted>);
 
@@ -66,7 +68,7 @@ Result result(const Campaign&, size_t subject, size_t engine);
 // Of one engine on all of them.
 struct Total {
     unsigned subjects = 0, by_all_seeds = 0, by_some = 0, by_none = 0, unusable = 0;
-    unsigned trials = 0, reached = 0, triggered = 0, detected = 0, right = 0;
+    unsigned trials = 0, reached = 0, triggered = 0, detected = 0, right = 0, cut_short = 0;
     uint64_t executions = 0;
     double seconds = 0;
     Survival alive; // of trials, over executions

@@ -149,6 +149,24 @@ TEST(Text, an_engine_for_comparison_has_a_budget_of_its_own_and_says_nothing_of_
     EXPECT_TRUE(text.substr(row, text.find('\n', row + 1) - row).ends_with("-")) << text;
 }
 
+// A trial that was cut short says nothing of what would have come.
+TEST(Text, says_nothing_of_what_no_trial_lasted_for)
+{
+    Campaign c = two_bugs();
+    EXPECT_TRUE(total(c, 0).alive.known_at(1000)) << "who missed it had all of its budget";
+    c.trials[0] = c.trials[1] = c.trials[2] = c.trials[3] = trial(Trial::cut_short, 100);
+    EXPECT_TRUE(total(c, 0).alive.known_at(100));
+    EXPECT_FALSE(total(c, 0).alive.known_at(101));
+    const std::string text = as_text(c, {});
+    EXPECT_NE(text.find("4 of 4 trials were cut short by --time-limit"), text.npos) << text;
+    EXPECT_NE(text.find("2 cut short"), text.npos) << text;
+    const size_t row = text.find('\n', text.find("alive after")) + 1;
+    EXPECT_TRUE(text.substr(row, text.find('\n', row) - row).ends_with("-")) << text;
+    c.trials[0] = trial(Trial::unusable, 0);
+    c.trials[0].problem = Trial::interrupted;
+    EXPECT_NE(as_text(c, {}).find("interrupted: 1 trials"), text.npos);
+}
+
 TEST(Header, tells_line_and_key_of_what_it_cannot_read)
 {
     const std::string head = "Id: a\nFamily: A reuse\nReal: own\nDoc: what it does\n";

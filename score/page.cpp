@@ -101,8 +101,9 @@ std::string curves(const Campaign& c)
             back.push_back(fmt::format("L{:.1f} {:.1f}L{:.1f} {:.1f}", at, y(l), at, y(low)));
             before = s.share, low = l, high = h;
         }
-        path += fmt::format("H{:.1f}", x(most));
-        upper += fmt::format("H{0:.1f}L{0:.1f} {1:.1f}", x(most), y(low));
+        const double end = x(t.alive.known_at(most) ? most : t.alive.until);
+        path += fmt::format("H{:.1f}", end);
+        upper += fmt::format("H{0:.1f}L{0:.1f} {1:.1f}", end, y(low));
         std::reverse(back.begin(), back.end());
         for (const std::string& b : back)
             upper += b;
@@ -163,7 +164,7 @@ std::string survivors(const Campaign& c)
         const Total t = total(c, e);
         out += fmt::format("<tr><td>{}{}</td>", key(e), c.engines[e]->name);
         for (const uint64_t m : marks)
-            out += m > c.budget_of(*c.engines[e])
+            out += !t.alive.known_at(static_cast<double>(m))
                        ? "<td class='n'>-</td>"
                        : fmt::format("<td class='n'>{:.1f} %</td>", 100 * t.alive.at(static_cast<double>(m)));
         out += "</tr>\n";

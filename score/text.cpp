@@ -125,6 +125,10 @@ std::string totals(const Campaign& c)
                            t.detected, t.right, t.executions, t.seconds);
     }
     out += "(bugs; then trials, executions and seconds of CPU time over all trials)\n";
+    for (size_t e = 0; e < c.engines.size(); e++)
+        if (const Total t = total(c, e); t.cut_short)
+            out += fmt::format("{}: {} of {} trials were cut short by --time-limit, before their budget was used up\n",
+                               c.engines[e]->name, t.cut_short, t.trials);
     return out;
 }
 
@@ -139,7 +143,7 @@ std::string survivors(const Campaign& c)
         const Total t = total(c, e);
         out += fmt::format("{:<24}", c.engines[e]->name);
         for (const uint64_t m : marks)
-            out += m > c.budget_of(*c.engines[e])
+            out += !t.alive.known_at(static_cast<double>(m))
                        ? fmt::format("{:>8}", "-")
                        : fmt::format("{:>6.1f} %", 100 * t.alive.at(static_cast<double>(m)));
         out += "\n";
@@ -175,22 +179,32 @@ std::string missed(const Campaign& c)
                     remark = "triggered";
                 else if (r.reached)
                     remark = "reached";
+                if (r.cut_short)
+                    remark += fmt::format("{}{} cut short", remark.empty() ? "" : ", ", r.cut_short);
                 names.push_back(c.subjects[s].id + (remark.empty() ? "" : " (" + remark + ")"));
             }
         if (!names.empty())
             out += fmt::format("missed by {} ({}):\n{}", c.engines[e]->name, names.size(), wrapped(names));
     }
     std::string unusable;
+    unsigned interrupted = 0;
     for (size_t s = 0; s < c.subjects.size(); s++)
         for (size_t e = 0; e < c.engines.size(); e++)
-            if (const auto trials = c.of(s, e); result(c, s, e).unusable)
-                for (const Trial& t : trials)
-                    if (t.outcome == Trial::unusable) {
-                        unusable += fmt::format("  {}, {}: {}\n", c.subjects[s].id, c.engines[e]->name, t.problem);
-                        break;
-                    }
+            if (result(c, s, e).unusable) {
+                const auto trials = c.of(s, e);
+                const auto ran_not = [](const Trial& t) {
+                    return t.outcome == Trial::unusable && t.problem != Trial::interrupted;
+                };
+                interrupted += static_cast<unsigned>(std::count_if(trials.begin(), trials.end(), [&](const Trial& t) {
+                    return t.outcome == Trial::unusable && !ran_not(t);
+                }));
+                if (const auto t = std::find_if(trials.begin(), trials.end(), ran_not); t != trials.end())
+                    unusable += fmt::format("  {}, {}: {}\n", c.subjects[s].id, c.engines[e]->name, t->problem);
+            }
     if (!unusable.empty())
         out += "not run:\n" + unusable;
+    if (interrupted)
+        out += fmt::format("interrupted: {} trials did not come to their end and do not count\n", interrupted);
     return out.empty() ? "nothing was missed\n" : out;
 }
 

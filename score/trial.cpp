@@ -44,6 +44,8 @@ struct Child {
     dup2(nothing, STDIN_FILENO);
     dup2(c.output, STDOUT_FILENO);
     dup2(c.output, STDERR_FILENO);
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
     const rlimit no_core{0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     job.engine->run(job, *c.progress, c.page);
@@ -113,7 +115,7 @@ Trial verdict(const Child& c, uint64_t budget, int status, const rusage& used)
 } // namespace
 
 void run_trials(const std::vector<Job>& jobs, unsigned at_once, const Limits& limits,
-                const std::function<void(size_t, const Trial&)>& done)
+                const std::function<void(size_t, const Trial&)>& done, const std::function<bool()>& stop)
 {
     std::map<pid_t, Child> children;
     size_t next = 0;
@@ -154,7 +156,7 @@ void run_trials(const std::vector<Job>& jobs, unsigned at_once, const Limits& li
             close(fd);
         done(c.job, t);
     };
-    while (next < jobs.size() || !children.empty()) {
+    while (!stop() && (next < jobs.size() || !children.empty())) {
         while (next < jobs.size() && children.size() < at_once)
             start();
         std::vector<pollfd> ends;
@@ -178,6 +180,21 @@ void run_trials(const std::vector<Job>& jobs, unsigned at_once, const Limits& li
             ++it;
         }
     }
+    const auto interrupted = [&](size_t job) {
+        Trial t;
+        t.problem = Trial::interrupted;
+        done(job, t);
+    };
+    for (auto& [pid, c] : children) {
+        kill(pid, SIGKILL);
+        waitpid(pid, nullptr, 0);
+        munmap(c.progress, sizeof(Progress));
+        for (const int fd : {c.page, c.output, c.ended})
+            close(fd);
+        interrupted(c.job);
+    }
+    while (next < jobs.size())
+        interrupted(next++);
 }
 
 } // namespace dmaudit::score

@@ -46,6 +46,7 @@ struct Trial {
     std::string key;            // of a violation
     double seconds = 0;         // of CPU time
     std::string problem;
+    static constexpr std::string_view interrupted = "interrupted"; // a problem
 
     bool detected() const { return outcome == violation || outcome == crashed || outcome == hung; }
     // A place that a finding came from was passed, whether or not the counters could be read in time.
@@ -57,8 +58,9 @@ struct Limits {
     double trial = 300, hang = 20; // seconds of real time: for a trial, and without an execution that ends
 };
 
-// Runs the jobs, `at_once` processes at a time. `done(i, trial)` is called as they end, in any order.
+// Runs the jobs, `at_once` processes at a time. `done(i, trial)` is called as they end, in any order. Once `stop` says
+// so those that run are killed, and these and the others are unusable: interrupted.
 void run_trials(const std::vector<Job>&, unsigned at_once, const Limits&,
-                const std::function<void(size_t, const Trial&)>& done);
+                const std::function<void(size_t, const Trial&)>& done, const std::function<bool()>& stop);
 
 } // namespace dmaudit::score

@@ -17,7 +17,9 @@ Trial run(const Engine& engine, const Subject& subject, uint64_t budget = 1000, 
           Limits limits = {30, 20})
 {
     Trial out;
-    run_trials({{&subject, &engine, 1, budget, switches, "", ""}}, 1, limits, [&](size_t, const Trial& t) { out = t; });
+    run_trials(
+        {{&subject, &engine, 1, budget, switches, "", ""}}, 1, limits, [&](size_t, const Trial& t) { out = t; },
+        [] { return false; });
     return out;
 }
 
@@ -79,6 +81,25 @@ TEST(Trial, a_hang_is_a_finding_and_a_slow_one_is_cut_short)
     EXPECT_EQ(run(hangs, builtin, 10, {}, {30, 0.2}).outcome, Trial::hung);
     EXPECT_EQ(run(hangs, builtin, 10, {}, {0.2, 30}).outcome, Trial::cut_short);
     EXPECT_FALSE(run(hangs, builtin, 10, {}, {0.2, 30}).detected());
+}
+
+TEST(Trial, those_that_run_and_those_that_wait_end_when_it_is_stopped)
+{
+    const Engine hangs{"hangs", "", [](const Job&, Progress& p, int) {
+                           p.state = Progress::running;
+                           for (;;)
+                               pause();
+                       }};
+    std::vector<Trial> ended;
+    unsigned looks = 0;
+    run_trials(
+        {3, {&builtin, &hangs, 1, 10, {}, "", ""}}, 2, {30, 30}, [&](size_t, const Trial& t) { ended.push_back(t); },
+        [&] { return ++looks == 2; });
+    ASSERT_EQ(ended.size(), 3u);
+    for (const Trial& t : ended) {
+        EXPECT_EQ(t.outcome, Trial::unusable);
+        EXPECT_EQ(t.problem, Trial::interrupted);
+    }
 }
 
 TEST(Trial, what_cannot_run_says_why)

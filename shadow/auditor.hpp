@@ -349,6 +349,7 @@ class Auditor {
     bool check_unreachable(uint32_t device, uint64_t bus, Range gone, Tag);
     // managed
     void manage(Resource::Kind, uint32_t device, Tag, uint64_t uncached_before);
+    void check_cached_again(const BlockRecord& freed, Tag);
     bool managed_stands();
     bool stands(const Resource&) const;
     bool page_is_shared(Range page, Tag but, uint32_t device, uint32_t gone) const;

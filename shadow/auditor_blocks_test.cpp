@@ -294,6 +294,42 @@ TEST(Block, failure_has_effect)
         << "what it does with free pages is its own affair";
 }
 
+TEST(Block, lost_capacity_if_its_pages_stay_uncached)
+{
+    const auto frees = [](bool caches_again, uint64_t promises) {
+        Audited t(promises);
+        t.block(one_page);
+        const auto b = t.block(one_page);
+        t.provider.caches_again = caches_again;
+        t.auditor.free_coherent(b);
+        return t.found();
+    };
+    EXPECT_EQ(frees(false, usual), "lost-capacity");
+    EXPECT_EQ(frees(true, usual), "nothing");
+    EXPECT_EQ(frees(false, usual & ~DMAUDIT_PROMISES_PROMPT), "nothing");
+}
+
+TEST(Block, leaves_its_page_uncached_where_another_one_lies)
+{
+    Audited t;
+    uint64_t lead = 0; // two blocks of half a page
+    t.provider.block_lies([&](dmaudit_block& b) {
+        b.cpu = static_cast<uint8_t*>(b.cpu) + lead;
+        b.bus += lead;
+        b.granted = 2048;
+    });
+    const auto first = t.block(t.request(2048));
+    t.provider.next = 0;
+    lead = 2048;
+    const auto second = t.block(t.request(2048));
+    ASSERT_EQ(t.found(), "nothing");
+    t.provider.caches_again = false;
+    t.auditor.free_coherent(first);
+    EXPECT_EQ(t.found(), "nothing");
+    t.auditor.free_coherent(second);
+    EXPECT_EQ(t.found(), "lost-capacity") << "it was the last one";
+}
+
 TEST(Block, is_scribbled_over_before_its_free_and_given_back_verbatim)
 {
     Audited t;

@@ -362,7 +362,21 @@ int Auditor::free_coherent(const dmaudit_block& b, bool managed)
     ledger_.forget(tag);
     mirror(rec.at, false);
     check_unreachable(rec.device, rec.inner.bus, rec.at, tag);
+    check_cached_again(rec, tag);
     return rc;
+}
+
+// Pages in which nobody has coherent memory any more are cached when a free returns. A pool's are its client's.
+void Auditor::check_cached_again(const BlockRecord& freed, Tag tag)
+{
+    if (!audits_ || !promises(DMAUDIT_PROMISES_PROMPT) || freed.pool || evidence_->uncached_pages() == 0)
+        return;
+    const Range pages = freed.granted.lines(around_.page);
+    for (uint64_t at = pages.at; at < pages.end(); at += around_.page)
+        if (evidence_->uncached({at, 1}) && !page_is_shared({at, around_.page}, tag, freed.device, ledger_.count())) {
+            fail(RuleId::lost_capacity, {at, 1}, tag, "a page of a block that was freed is still uncached");
+            return;
+        }
 }
 
 } // namespace dmaudit

@@ -325,6 +325,24 @@ TEST(ScatterProvider, crosses_boundary_of_the_segments)
     EXPECT_EQ(list_breaks(merged, r), "nothing");
 }
 
+TEST(ScatterProvider, crosses_boundary_by_a_byte)
+{
+    const auto merged = [](uint64_t first, uint64_t second) {
+        Audited t;
+        t.written_buffer(0, 256);
+        t.provider.map_sg = [&](const dmaudit_request& r, dmaudit_sg& sg) {
+            return t.provider.good_map_sg(r, sg, true);
+        };
+        dmaudit_request r{};
+        r.struct_size = sizeof r;
+        r.boundary = 64;
+        t.list(r, {{0, first}, {first, second}}, to);
+        return t.found();
+    };
+    EXPECT_EQ(merged(60, 4), "nothing") << "it ends with the boundary";
+    EXPECT_EQ(merged(60, 5), "crosses-boundary");
+}
+
 TEST(ScatterProvider, entries_are_judged_like_mappings)
 {
     EXPECT_EQ(list_breaks([](Audited& t, dmaudit_sg& sg) {

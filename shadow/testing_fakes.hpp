@@ -222,7 +222,7 @@ struct FakeProvider {
         coherent = {sizeof coherent,
                     0,
                     [](void* c, const dmaudit_request* r, dmaudit_block* b) { return of(c).alloc(*r, *b); },
-                    [](void* c, const dmaudit_block* b) { return of(c).free(*b); },
+                    [](void* c, const dmaudit_block* b) { return of(c).free_and_cache(*b); },
                     [](void* c, const dmaudit_block* b, uint64_t pgoff, uint64_t pages, dmaudit_window* w) {
                         return of(c).mmap_block(*b, pgoff, pages, *w);
                     },
@@ -316,6 +316,16 @@ struct FakeProvider {
         machine.give(b.device, b.bus, b.size, direction != DMAUDIT_FROM_DEVICE, direction != DMAUDIT_TO_DEVICE);
         next += b.granted;
         return DMAUDIT_OK;
+    }
+    bool caches_again = true;
+    int free_and_cache(const dmaudit_block& b)
+    {
+        const int rc = free(b);
+        if (rc == DMAUDIT_OK && caches_again) // one without a CPU address lies where the device sees it
+            std::erase_if(machine.uncached_at, [&](uint64_t p) {
+                return machine.bus(b.device, p) + page > b.bus && machine.bus(b.device, p) < b.bus + b.granted;
+            });
+        return rc;
     }
     // One segment for each entry, or one for neighbours that adjoin.
     int good_map_sg(const dmaudit_request& r, dmaudit_sg& sg, bool merges = false) const

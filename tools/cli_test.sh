@@ -341,6 +341,11 @@ gives 2 verify --facet pool --depth 3 --state cut
 says err '--state cut: the file is damaged or cut off'
 gives 2 verify --facet pool --depth 2 --state nowhere/kept
 says err 'nowhere/kept'
+gives 2 verify --facet pool --depth 2 --state /dev/full
+says err 'expected a file to keep the state in'
+gives 1 verify --provider broken-counts-instances --facet coherent --scope deep --depth 2 --findings fickle
+says out 'not when the case runs alone'
+check 'verify: what does not replay is not saved' test ! -e fickle
 gives 2 verify --facet nonsense
 says err 'a facet of streaming coherent pool'
 gives 2 verify --provider nonsense
@@ -375,6 +380,8 @@ gives 0 min --provider broken-abort-in-unmap "$(ls died/provider-crash*.dma | he
 # A provider that hangs in this process is not waited for.
 timeout -k 30 -s TERM 1 "$dmaudit" min --provider broken-loop-in-alloc hangs.dma >out 2>err
 check 'min: SIGTERM ends it, whatever the provider does' test $? -eq 124
+gives 2 min --isolate --provider broken-loop-in-alloc hangs.dma -o nowhere/best.dma
+says err 'nowhere/best.dma: the folder cannot be written to'
 gives 2 score --quick --json nowhere/score.json
 says err 'nowhere/score.json: the folder cannot be written to'
 gives 0 fuzz --isolate --runs 200 --findings none

@@ -64,6 +64,10 @@ int minimise_file(const Options& o)
     const dmaudit_provider* provider = provider_for(o.provider, o.in, loaded, name);
     if (!provider || !loaded.ok)
         return exit_unusable;
+    if (const std::string why = why_unwritable(o.out); !why.empty()) {
+        fmt::print(stderr, "dmaudit: {}\n", why);
+        return exit_unusable;
+    }
     Session session;
     const Case& c = loaded.value;
     Runner runner(*provider, session, o.isolate || may_end_the_process(c.expect));
@@ -82,7 +86,7 @@ int minimise_file(const Options& o)
         fmt::print(stderr,
                    "{} runs of the case took different courses: it is made smaller as not-deterministic{}\n", looks,
                    runner.isolated() ? "" : "; with --isolate no run sees what another one left behind");
-    const unsigned times = varies ? 2 : 1;
+    const unsigned times = varies ? 8 : 1; // the first that differs ends them
     const BugKey key = key_of(c, first);
     Minimised small = minimise(c, [&](const Case& k) { return key_of(k, runner.run_times(k, times)) == key; },
                                {o.tries, looks, [] { return stopped_by != 0; }});

@@ -142,6 +142,22 @@ std::string write_file(const std::string& path, std::string_view content)
     return error;
 }
 
+std::string why_unwritable(const std::string& path)
+{
+    if (path.empty())
+        return {};
+    const std::string target = behind_links(path).string();
+    std::error_code ec;
+    const fs::file_status status = fs::status(target, ec);
+    if (fs::is_directory(status))
+        return fmt::format("{}: is a folder", path);
+    if (fs::exists(status) && !fs::is_regular_file(status))
+        return {};
+    return access(fs::absolute(target).parent_path().c_str(), W_OK) == 0
+               ? ""
+               : fmt::format("{}: the folder cannot be written to", path);
+}
+
 std::string shell_word(const std::string& text)
 {
     constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+@%,-";

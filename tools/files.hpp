@@ -23,6 +23,9 @@ bool list_files(const std::vector<std::string>& paths, std::vector<std::string>&
 // Devices and pipes are written to. Empty, or what went wrong.
 std::string write_file(const std::string& path, std::string_view content);
 
+// Empty, or why write_file() could not write to this path: to be asked before long work. An empty path is fine.
+std::string why_unwritable(const std::string& path);
+
 // A file's name as a word of a shell command.
 std::string shell_word(const std::string& text);
 

@@ -1,6 +1,7 @@
 // dmaudit score
 #include "score/output.hpp"
 #include "tools/files.hpp"
+#include "tools/signals.hpp"
 #include "tools/verbs.hpp"
 
 #include <algorithm>
@@ -98,8 +99,8 @@ void thin_out(std::vector<score::Subject>& subjects, size_t keep)
 int run(Options o)
 {
     for (const std::string& path : {o.json, o.html}) // now, and not after all the work
-        if (!path.empty() && access(std::filesystem::absolute(path).parent_path().c_str(), W_OK) != 0)
-            return unusable(fmt::format("{}: the folder cannot be written to", path));
+        if (const std::string why = why_unwritable(path); !why.empty())
+            return unusable(why);
     std::error_code ec;
     const std::string here = std::filesystem::read_symlink("/proc/self/exe", ec).parent_path().string();
     if (o.programs.empty())
@@ -159,18 +160,24 @@ int run(Options o)
                 jobs.push_back({&s, e, seed + 1, c.budget_of(*e), c.switches, o.programs, o.seeds_folder});
     const bool terminal = isatty(STDERR_FILENO) == 1;
     size_t ended = 0;
-    score::run_trials(jobs, o.jobs, {o.time_limit, 20}, [&](size_t i, const score::Trial& t) {
-        c.trials[i] = t;
-        if (terminal)
-            fmt::print(stderr, "\r\x1b[K{} of {} trials  {}, {}", ++ended, jobs.size(), jobs[i].subject->id,
-                       jobs[i].engine->name);
-    });
+    stop_at_signals(true);
+    score::run_trials(
+        jobs, o.jobs, {o.time_limit, 20},
+        [&](size_t i, const score::Trial& t) {
+            c.trials[i] = t;
+            if (terminal)
+                fmt::print(stderr, "\r\x1b[K{} of {} trials  {}, {}", ++ended, jobs.size(), jobs[i].subject->id,
+                           jobs[i].engine->name);
+        },
+        [] { return stopped_by != 0; });
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
     const score::Style style{o.details, o.command};
     fmt::print("{}", score::as_text(c, style));
     if (!save(o.json, score::as_json(c, style)) || !save(o.html, score::as_page(c, style)))
         return exit_unusable;
+    if (stopped_by)
+        return 128 + stopped_by;
     bool all_run = true, all_found = true;
     for (const score::Trial& t : c.trials) {
         all_run &= t.outcome != score::Trial::unusable;

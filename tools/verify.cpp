@@ -35,6 +35,12 @@ double since(Clock::time_point t)
 // The content of a file; nothing: there is none. An error is said.
 std::optional<std::string> read_state(const std::string& path, bool& failed)
 {
+    std::error_code ec;
+    if (const auto status = std::filesystem::status(path, ec); exists(status) && !is_regular_file(status)) {
+        failed = true;
+        fmt::print(stderr, "dmaudit: {}: expected a file to keep the state in\n", path);
+        return {};
+    }
     std::FILE* f = std::fopen(path.c_str(), "rb");
     if (!f) {
         failed = errno != ENOENT;
@@ -104,18 +110,27 @@ std::string replay_command(const Options& o, const std::string& path)
                        shell_word(path));
 }
 
-// Minimised and saved, in the order in which they were found.
+// Minimised and saved, in the order in which they were found. One that does not come when its case runs alone is told
+// and not saved: it would not replay.
 int report_findings(const VerifyResult& r, const dmaudit_provider& provider, const Options& o)
 {
     Session session;
     Runner runner(provider, session, !o.in_process);
     int code = exit_ok;
+    size_t alone = 0; // do not come
     for (size_t i = 0; i < r.findings.size(); i++) {
         const VerifyFinding& f = r.findings[i];
         Budget budget;
         budget.stop = [] { return stopped_by != 0; };
         Minimised small = minimise(
             f.value, [&](const Case& c) { return key_of(c, runner.run(c)) == f.key; }, budget);
+        if (!small.deterministic) {
+            fmt::print("\nfinding {} (depth {}, in {} cases): {}, and not when the case runs alone: the provider "
+                       "remembers earlier instances, or is not deterministic\n\n{}",
+                       i + 1, f.depth, f.cases, rule(f.key.rule).name, print(f.value));
+            alone += 1;
+            continue;
+        }
         small.value.expect = {Expect::violation, f.key.rule};
         const std::string text = print(small.value),
                           path = fmt::format("{}/{}-{}.dma", o.findings, rule(f.key.rule).name, content_name(text));
@@ -124,11 +139,7 @@ int report_findings(const VerifyResult& r, const dmaudit_provider& provider, con
         const std::string error = write_file(path, text);
         const Result result = runner.run(small.value);
         fmt::print("\nfinding {} (depth {}, in {} cases; {} steps, {}):\n\n{}\n{}\n", i + 1, f.depth, f.cases,
-                   small.value.count,
-                   small.one_minimal     ? "1-minimal"
-                   : small.deterministic ? "not proven minimal"
-                                         : "as it was found: alone it does not fail",
-                   text,
+                   small.value.count, small.one_minimal ? "1-minimal" : "not proven minimal", text,
                    result.violation
                        ? runner.report(small.value, result, {colours(), error.empty() ? replay_command(o, path) : ""})
                        : key_lines(f.key));
@@ -138,7 +149,9 @@ int report_findings(const VerifyResult& r, const dmaudit_provider& provider, con
         }
     }
     fmt::print("\n{} finding{}{}\n", r.findings.size(), r.findings.size() == 1 ? "" : "s",
-               r.findings.empty() ? "" : fmt::format(", saved in {}", o.findings));
+               r.findings.size() == alone ? ""
+               : alone ? fmt::format(", {} of them saved in {}", r.findings.size() - alone, o.findings)
+                       : fmt::format(", saved in {}", o.findings));
     return code ? code : r.findings.empty() ? exit_ok : exit_violation;
 }
 
@@ -210,6 +223,10 @@ int verify(const Options& o)
     };
     Verifier search(*scope, *provider, limits);
     running = &search;
+    if (const std::string why = why_unwritable(o.state); !why.empty()) {
+        fmt::print(stderr, "dmaudit: verify: --state {}\n", why);
+        return exit_unusable;
+    }
     if (!o.state.empty()) {
         bool failed = false;
         const auto bytes = read_state(o.state, failed);
@@ -231,29 +248,30 @@ int verify(const Options& o)
     const VerifyResult& r = search.run();
     if (terminal)
         fmt::print(stderr, "\r\x1b[K");
-    if (!r.open_error && !save())
-        return exit_unusable;
     if (r.open_error) {
         fmt::print(stderr, "dmaudit: verify: provider {} refuses this world (code {})\n", provider->name, r.open_error);
         return exit_unusable;
     }
+    const bool kept = save();
     print_result(r, since(start), before);
     fmt::print("{}; {}\n",
-               r.end == VerifyResult::End::complete
+               r.strayed
+                   ? fmt::format("not every case was run: {} states, and what follows them, were not reached a second "
+                                 "time, or the provider's hash of them failed; it is not deterministic",
+                                 r.strayed)
+               : r.end == VerifyResult::End::complete
                    ? fmt::format("every case up to depth {} was run", r.complete)
                    : fmt::format("not complete ({}): every case up to depth {} was run, and some of depth {}",
                                  end_text(r.end), r.complete, r.levels.size()),
-               r.merging       ? "equal states are merged"
-               : o.no_merge    ? "equal states are not merged"
-                               : "the provider offers no hash of its state, so equal states are not merged");
+               r.merging    ? "equal states are merged"
+               : o.no_merge ? "equal states are not merged"
+                            : "the provider offers no hash of its state, so equal states are not merged");
     int code = report_findings(r, *provider, o);
+    if (!kept)
+        return exit_unusable;
     if (stopped_by && code == exit_ok)
         code = 128 + stopped_by; // as a shell has it: nobody is to take it for the whole search
-    if (!r.strayed)
-        return code;
-    fmt::print("{} states were not reached a second time by the same case: the provider is not deterministic\n",
-               r.strayed);
-    return code == exit_ok ? exit_violation : code;
+    return r.strayed && code == exit_ok ? exit_violation : code;
 }
 
 } // namespace

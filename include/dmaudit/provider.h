@@ -285,7 +285,8 @@ static inline void dmaudit_hash_add(uint64_t hash[2], uint64_t word)
 #define DMAUDIT_PROMISES_KEEP_UNWRITTEN (1ull << 9) /* CPU writes not handed over survive a FROM_DEVICE mapping */
 #define DMAUDIT_PROMISES_DETECTION (1ull << 10)  /* illegal free and release calls fail, no effect. Not asked of one that
                                                   * is told from a legal one by nothing but bytes within the same pages,
-                                                  * or by nothing at all (so cookies should not come again at once) */
+                                                  * by one of the two addresses alone, or by nothing at all (so cookies should
+                                                  * not come again at once), nor of managed memory freed with the plain call */
 #define DMAUDIT_PROMISES_THREAD_SAFETY (1ull << 11)
 #define DMAUDIT_PROMISES_NO_KERNEL_MAPPING (1ull << 12) /* NO_KERNEL_MAPPING is honoured: such blocks have no CPU address */
 #define DMAUDIT_PROMISES_IOMMU (1ull << 13) /* serves devices behind an IOMMU; to others none is shown */
