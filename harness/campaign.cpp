@@ -60,7 +60,8 @@ void Campaign::judge(uint64_t seed, const Result& r)
         return minimise(
             case_, [&](const Case& c) { return key_of(c, runner_.run_times(c, times)) == key; }, budget);
     };
-    Minimised small = minimised(key.rule == RuleId::not_deterministic ? 2 : 1);
+    constexpr unsigned looks = 8; // for another course; the first one ends them
+    Minimised small = minimised(key.rule == RuleId::not_deterministic ? looks : 1);
     if (!small.deterministic) { // it does not fail each time: the provider remembers what ran before
         key = {RuleId::not_deterministic, 0, static_cast<uint8_t>(op_count)};
         if (seen(key))
@@ -70,7 +71,7 @@ void Campaign::judge(uint64_t seed, const Result& r)
             return s.op == Ops::index_of<ops::AtEnd>() || s.op == Ops::index_of<ops::FailOpen>();
         });
         case_.count = static_cast<uint16_t>(end - case_.steps.begin());
-        small = minimised(2);
+        small = minimised(looks);
     }
     findings_.push_back({small.value, key, seed, small.one_minimal});
     findings_.back().value.expect = {Expect::violation, key.rule};

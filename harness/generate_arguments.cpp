@@ -261,6 +261,28 @@ uint64_t Generator::argument(Draft& d, size_t field)
     return codes::value_of({scope_, d.step, l, d.used}, field, code);
 }
 
+// A scatterlist of whole pages: behind an IOMMU they can lie side by side, wherever they come from.
+void Generator::whole_pages(Step& s)
+{
+    const Layout& l = layouts()[s.op];
+    const auto fields = specs()[s.op].fields;
+    const auto cut =
+        std::find_if(fields.begin(), fields.end(), [](const Field& f) { return f.shape == Shape::sg_shape; });
+    const Known* k = cut == fields.end() ? nullptr : scope_.find(s.arg[l.use]);
+    if (!k || !rng_.chance(1, 4))
+        return;
+    const uint64_t page = scope_.world().page, first = (page - k->place % page) % page;
+    const uint64_t pages = k->length > first ? (k->length - first) / page : 0;
+    if (pages < 2)
+        return;
+    const uint64_t parts = 2 + rng_.below(std::min<uint64_t>(pages, 8) - 1), each = 1 + rng_.below(pages / parts);
+    s.arg[l.off] = first;
+    s.arg[l.len] = parts * each * page;
+    s.arg[l.pages] = parts;
+    if (rng_.chance(1, 2))
+        s.arg[static_cast<size_t>(cut - fields.begin())] = sg_descending;
+}
+
 // Random arguments, by the same tables as random bytes.
 Step Generator::propose(uint8_t op, bool err)
 {
@@ -272,7 +294,7 @@ Step Generator::propose(uint8_t op, bool err)
     for (size_t a = 0; a < specs()[op].fields.size(); a++)
         d.step.arg[a] = argument(d, a);
     if (!err)
-        phases_.complete(d.step);
+        whole_pages(d.step), phases_.complete(d.step);
     if (op == is<ops::Fail> && d.step.arg[0] == 0)
         d.step.arg[0] = 1 + rng_.below(8);
     return d.step;

@@ -386,6 +386,16 @@ bool Generator::err_in_release()
     const auto at = static_cast<size_t>(k - scope_.objects().data());
     if (!dead && rng_.chance(1, 2))
         dead = end(at);
+    // Others have been there since, and one is there now.
+    for (uint64_t tenants = dead && rng_.chance(1, 6) ? rng_.below(17) : 0; tenants && out_.count + 4u <= steps_;
+         tenants--) {
+        const Step s = again(scope_.objects()[at]);
+        if (!phases_.legal(s))
+            break;
+        put(s);
+        if (!end(scope_.objects().size() - 1))
+            break;
+    }
     if (dead && rng_.chance(3, 4) && !full())
         if (const Step s = again(scope_.objects()[at]); phases_.legal(s))
             put(s);

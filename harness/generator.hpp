@@ -79,6 +79,7 @@ class Generator {
     uint64_t many(uint8_t op, const Known* used);
     uint64_t just_room(uint64_t device);
     uint64_t free_page(uint64_t pages);
+    void whole_pages(Step&);
     Interval next_to_last_range(const Known&, bool before);
     Interval in_last_range(const Known&);
 

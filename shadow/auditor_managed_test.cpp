@@ -374,6 +374,7 @@ TEST_F(Managed, APageThatOthersStillUseStaysUncached)
     const dmaudit_block other = block(nc, 64, false);
     auditor.unbind(nc);
     EXPECT_EQ(rule(), RuleId::none) << "a block of somebody else";
+    machine.uncached_at.clear(); // it was the last one
     auditor.free_coherent(other);
     provider.next = arena.at + page;
     auditor.bind(nc);

@@ -112,7 +112,9 @@ int fuzz(const Options& o)
     uint64_t looked_at = 0; // cases, when the clock was read last
     const auto cases = [&] { return campaign.next_seed() - o.seed; };
     stop_at_signals(campaign.runner().isolated());
-    campaign.stop_when([] { return stopped_by != 0; });
+    campaign.stop_when([&] { // what was found in the last moment has time to become small, and not for ever
+        return stopped_by != 0 || (o.seconds > 0 && since(start) >= 2 * o.seconds + 10);
+    });
     while (!stopped_by && (o.runs == 0 || cases() < o.runs) && (o.ops == 0 || campaign.tally().executed < o.ops)) {
         campaign.step(o.runs ? o.runs - cases() : 256);
         moved_on = 1;
@@ -126,7 +128,7 @@ int fuzz(const Options& o)
                                          : write_file(path, text);
             if (terminal)
                 fmt::print(stderr, "\r\x1b[K");
-            const Result r = campaign.runner().run_times(f.value, f.key.rule == RuleId::not_deterministic ? 2 : 1);
+            const Result r = campaign.runner().run_times(f.value, f.key.rule == RuleId::not_deterministic ? 8 : 1);
             fmt::print("\nfinding {} (seed {}, {} steps, {}):\n\n{}\n{}\n", saved + 1, f.seed, f.value.count,
                        f.one_minimal ? "1-minimal" : "not proven minimal", text,
                        campaign.runner().report(f.value, r,
@@ -183,7 +185,8 @@ Action add_fuzz(CLI::App& app)
     for (const Profile& p : profiles())
         names += (names.empty() ? "" : ", ") + std::string(p.name);
     app.add_option("--profile", o->profile, names)->capture_default_str();
-    app.add_option("--seconds", o->seconds, "stop after so many seconds");
+    app.add_option("--seconds", o->seconds,
+                   "stop after so many seconds; finding and making small together take at most twice as long, and ten");
     app.add_option("--runs", o->runs, "stop after so many cases");
     app.add_option("--ops", o->ops, "stop after so many executed operations");
     app.add_flag("--isolate", o->isolate,
