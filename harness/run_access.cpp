@@ -8,25 +8,24 @@ namespace dmaudit {
 
 // ---- the data oracle ----
 
-// After a legal call: what the CPU may read of `r` holds what it must. What the CPU wrote itself and handed over is
-// lost where its line was dropped without having been written back; what a device wrote, where the line was kept.
+// After a legal call: what the CPU may read of `r` holds what it must. What the CPU wrote itself and handed over may
+// have been lost with its line, which was not written back.
 void Run::expect_contents(Range r, bool bounced, bool handed_over)
 {
     const auto wrong = session_.first_wrong(r);
     if (!wrong)
         return;
-    const uint8_t must = *session_.contents().at(*wrong);
-    const RuleId rule = !handed_over             ? RuleId::corrupts_neighbour
-                        : bounced                ? RuleId::stale_bounce
-                        : Contents::by_cpu(must) ? RuleId::missing_clean
-                                                 : RuleId::missing_invalidate;
+    const RuleId rule = !handed_over            ? RuleId::corrupts_neighbour
+                        : bounced               ? RuleId::stale_bounce
+                        : session_.lost(*wrong) ? RuleId::missing_clean
+                                                : RuleId::missing_invalidate;
     session_.fail(
         {rule,
          0,
          {*wrong, 1},
          0,
          handed_over ? "the CPU does not see what was written last" : "a byte that nobody may have touched has changed",
-         must,
+         *session_.contents().at(*wrong),
          machine_.door()[*wrong],
          Numbers::values});
 }

@@ -2,6 +2,8 @@
 
 #include "machine/bytes.hpp"
 
+#include <algorithm>
+
 namespace dmaudit {
 
 Session::Session() = default;
@@ -16,6 +18,7 @@ int Session::open(const World& w, const dmaudit_provider& provider, uint64_t fai
 {
     world_ = w;
     own_.reset();
+    lost_.clear();
     by_session_ = false;
     MachineSpec spec;
     spec.page = w.page;
@@ -158,6 +161,19 @@ const std::array<bool, 256>& known()
 }
 
 } // namespace
+
+void Session::note_lost(uint64_t line_at)
+{
+    const uint8_t *cpu = machine_.door(), *device = machine_.cache().device_bytes();
+    for (uint64_t at = line_at; at < line_at + world_.line && lost_.size() < 64; at++)
+        if (const uint8_t must = *contents_.at(at); Contents::by_cpu(must) && cpu[at] == must && device[at] != must)
+            return lost_.push_back(line_at);
+}
+
+bool Session::lost(uint64_t at) const
+{
+    return std::find(lost_.begin(), lost_.end(), at - at % world_.line) != lost_.end();
+}
 
 bool Session::all_known(Range r) const
 {

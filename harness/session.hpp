@@ -6,6 +6,8 @@
 #include "machine/machine.hpp"
 #include "shadow/auditor.hpp"
 
+#include <vector>
+
 namespace dmaudit {
 
 class Session final : MachineObserver, Evidence {
@@ -64,8 +66,11 @@ class Session final : MachineObserver, Evidence {
 
     // Bytes that the CPU may read, are defined, and do not hold what they must: the first one.
     std::optional<uint64_t> first_wrong(Range) const;
+    // Was the line of this byte dropped when nobody but the cache knew what the CPU had written in it?
+    bool lost(uint64_t at) const;
 
   private:
+    void note_lost(uint64_t line_at);
     void look_behind(uint64_t promises, bool opening);
 
     // MachineObserver
@@ -82,8 +87,10 @@ class Session final : MachineObserver, Evidence {
     }
     void drops_dirty(uint64_t line_at, uint64_t, uint64_t) override
     {
-        if (is_open())
-            auditor_.drops_dirty(line_at);
+        if (!is_open())
+            return;
+        auditor_.drops_dirty(line_at);
+        note_lost(line_at);
     }
     // Evidence
     std::optional<uint64_t> translate(unsigned device, uint64_t bus, uint64_t len) const override
@@ -123,6 +130,7 @@ class Session final : MachineObserver, Evidence {
     bool all_known(Range) const;
     bool only_known_ = false, one_view_ = false, blind_reads_ = false, by_session_ = false;
     std::optional<Violation> own_;
+    std::vector<uint64_t> lost_; // lines; some of them, if there are many
 };
 
 } // namespace dmaudit
