@@ -85,18 +85,13 @@ Child::~Child()
     munmap(board_, sizeof(Board));
 }
 
-// `work` in a child, which comes to its end or is ended at a standstill.
+// `work` in a child, which comes to its end or is ended when nothing moves.
 Ended Child::forked(const std::function<void(int)>& work, const std::function<void(std::string_view)>& said)
 {
     board_ = new (board_) Board{};
     Standstill standstill;
-    return run_forked(
-        {std::max(1u, limits_.wall_ms / Standstill::looks), limits_.quiet},
-        [&](int fd) {
-            end_at_standstill(board_->moves, limits_.cpu_ms);
-            work(fd);
-        },
-        said, [&] { return !standstill.look(board_->moves); });
+    return run_forked({std::max(1u, limits_.wall_ms / Standstill::looks), limits_.quiet}, work, said,
+                      [&] { return !standstill.look(board_->moves); });
 }
 
 Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, unsigned n, Tally* tally,
@@ -123,6 +118,7 @@ Child::Ran Child::run_many(const std::function<const Case&(unsigned)>& make, uns
                 void applied(Event, Range) override {}
             };
             Session session; // after the fork: this world is the child's own
+            end_at_standstill(board_->moves, limits_.cpu_ms);
             for (unsigned i = 0; i < n; i++) {
                 const Case& c = make(i);
                 Diary diary(*board_, limits_.platform_calls);
@@ -179,6 +175,7 @@ std::string Child::report(const Case& c, const Result& r, const ReportOptions& o
         const Ended ended = forked(
             [&](int to) {
                 Session session;
+                end_at_standstill(board_->moves, limits_.cpu_ms);
                 Counter counter(*board_, limits_.platform_calls);
                 session.probe = &counter;
                 ReportOptions o = options;

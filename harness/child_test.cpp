@@ -136,7 +136,7 @@ TEST_P(Deaths, are_named_by_the_step_that_ran)
     Bad bad(GetParam().alloc);
     ChildLimits limits;
     limits.cpu_ms = 200;
-    limits.wall_ms = 1000;
+    limits.wall_ms = 3000;
     Child child(bad.provider, limits);
     const Case c =
         case_of("b0 = buffer size=16\ncpu_write b0 len=16\nk0 = alloc_coherent size=8\ncpu_read b0 len=16\n");
