@@ -45,7 +45,7 @@ th{font-weight:600;background:var(--panel);white-space:nowrap}
 td:first-child{white-space:nowrap}td:first-child .note{white-space:normal}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px}.scroll tr:last-child td{border-bottom:0}
 .none{color:var(--bad);font-weight:600}.note{color:var(--soft);font-size:12.5px}
-svg{display:block;width:100%;height:auto;border:1px solid var(--line);border-radius:6px;background:var(--panel)}
+svg{display:block;width:100%;min-width:760px;height:auto;background:var(--panel)}
 svg text{fill:var(--fg);font:12px system-ui,sans-serif}svg .tick{fill:var(--soft)}svg .grid{stroke:var(--line);stroke-width:1}
 svg .curve{fill:none;stroke-width:2}svg .band{opacity:.13;stroke:none}
 .key{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px;vertical-align:-1px}
@@ -65,7 +65,7 @@ std::string curves(const Campaign& c)
     };
     const auto y = [&](double share) { return top + (height - top - bottom) * (1 - share); };
     std::string out =
-        fmt::format("<svg viewBox='0 0 {} {}' role='img' aria-label='Share of trials in which the bug is not yet "
+        fmt::format("<div class='scroll'><svg viewBox='0 0 {} {}' role='img' aria-label='Share of trials in which the bug is not yet "
                     "found, over executions'>\n",
                     width, height);
     for (int percent = 0; percent <= 100; percent += 20)
@@ -120,7 +120,7 @@ std::string curves(const Campaign& c)
     for (const Label& l : labels)
         out += fmt::format("<text x='{}' y='{:.1f}' style='fill:var(--e{})'>{} {:.0f} %</text>\n", width - right + 8,
                            l.y - over, l.engine % 5, c.engines[l.engine]->name, 100 * l.share);
-    return out + "</svg>\n";
+    return out + "</svg></div>\n";
 }
 
 std::string key(size_t engine)
