@@ -15,10 +15,11 @@ void Run::expect_contents(Range r, bool bounced, bool handed_over)
     const auto wrong = session_.first_wrong(r);
     if (!wrong)
         return;
-    const RuleId rule = !handed_over            ? RuleId::corrupts_neighbour
-                        : bounced               ? RuleId::stale_bounce
-                        : session_.lost(*wrong) ? RuleId::missing_clean
-                                                : RuleId::missing_invalidate;
+    const bool given = cache_of(auditor_.map().at(*wrong)) != CacheState::cpu_wrote; // else nobody had to clean it
+    const RuleId rule = !handed_over                     ? RuleId::corrupts_neighbour
+                        : bounced                        ? RuleId::stale_bounce
+                        : given && session_.lost(*wrong) ? RuleId::missing_clean
+                                                         : RuleId::missing_invalidate;
     session_.fail(
         {rule,
          0,
